@@ -170,7 +170,7 @@ def _first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> n
 
 
 def _arguments(text: Text, tokenizer: Any) -> tuple[str, ...]:
-    """Return what the tokenizer is given: of a pair both, told apart at least by a line break."""
+    """Return the tokenizer's arguments; a line break separates a pair if no special token does."""
     if isinstance(text, str):
         return (text,)
     between = tokenizer.num_special_tokens_to_add(pair=True)

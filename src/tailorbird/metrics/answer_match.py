@@ -1,9 +1,9 @@
-"""Whether a short answer is right, decided by words: nearest to human verdicts without a judge.
+"""Whether a short answer is correct, by its words; closest to human verdicts without a judge model.
 
-Token F1 and exact match punish an answer for saying more than the reference does, so they prefer
-tuned models, which are terse. That all of the reference's words stand in the answer agrees best
-with people (Adlakha et al. 2023, arXiv 2307.16877; Kamalloo et al. 2023, arXiv 2305.06984). What
-that alone would let through is held here: an answer that hedges, that names what was right before,
+Token F1 and exact match penalise an answer for saying more than the reference, so they prefer tuned
+models, which are terse. That the answer contains all of the reference's words agrees best with
+people (Adlakha et al. 2023, arXiv 2307.16877; Kamalloo et al. 2023, arXiv 2305.06984). What that
+alone would let through is rejected here: an answer that hedges, that names what was correct before,
 or that says the opposite.
 """
 
@@ -41,7 +41,7 @@ _SAME = (
 _NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "nobody"})
 _WHERE = frozenset({"in", "on", "at", "by"})
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
-# Words that stand together: hyphens, and of code brackets, quotes and the dots of `text.encode`.
+# Joined words: hyphens, and in code brackets, quotes and the dots of `text.encode`.
 _JOINED = re.compile(
     r"(?<=[^\W\d_])[-/\u2010-\u2015](?=[^\W\d_])"
     r"|(?<=[^\W\d_]{2})\.(?=[^\W\d_]{2})|[()\[\]{}\"=`<>]"
@@ -62,7 +62,7 @@ _UNKNOWN = re.compile(
 
 
 def match_words(text: str) -> list[str]:
-    """Return the words of a text as they are compared: case, accents, numbers, dates made alike.
+    """Return the words of a text for comparison, with case, accents, numbers and dates normalised.
 
     Example:
         >>> match_words("The 3rd of March, 1911") == match_words("3 of Mar 1911")
@@ -82,7 +82,7 @@ def _alike(word: str) -> str:
 
 
 def answer_type(answer: str) -> AnswerType:
-    """Return what kind of thing an answer is: others of the kind could stand in its place."""
+    """Return the kind of an answer, within which answers are interchangeable."""
     words = match_words(answer)
     if words and all(word in ("yes", "no", "true", "false") for word in words):
         return "yes or no"
@@ -101,13 +101,13 @@ def _is_name(answer: str) -> bool:
 
 
 def abstains(output: str) -> bool:
-    """Say whether an answer is the admission that there is none, or nothing at all."""
+    """Return whether an answer abstains or is empty."""
     return not output.strip() or (_UNKNOWN.match(output) is not None and len(output) < 200)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Answers that others of their kind can be told from: those of all questions of a file."""
+    """The answers to all questions of a file, to detect hedging."""
 
     _by_word: dict[str, list[tuple[frozenset[str], AnswerType]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -115,7 +115,7 @@ class Candidates:
 
     @classmethod
     def of(cls, answers: Iterable[str]) -> "Candidates":
-        """Return the candidates that some answers are."""
+        """Return some answers as candidates."""
         candidates = cls()
         word_sets = set()
         for answer in answers:
@@ -128,7 +128,7 @@ class Candidates:
     def others(
         self, output_words: frozenset[str], kind: AnswerType, besides: frozenset[str]
     ) -> set[frozenset[str]]:
-        """Return the candidates of a kind with all words in the output, `besides` apart."""
+        """Return the candidates of a kind whose words are all in the output, except `besides`."""
         near = (entry for word in output_words for entry in self._by_word.get(word, ()))
         return {
             words
@@ -147,15 +147,15 @@ def answer_match(
     stale: Sequence[str] = (),
     candidates: Candidates = NO_CANDIDATES,
 ) -> bool:
-    """Say whether an answer is right.
+    """Return whether an answer is correct.
 
-    All words of one of the right answers stand within its first 30, it does not deny them, and it
-    names neither what was right before nor two or more others of the same kind; a right answer
-    more is no hedging. What a reference is "in" or "on" need not be said.
+    All words of a correct answer must be among its first 30, without negation, and it must name
+    neither what was correct before nor two or more others of the same kind; a second correct answer
+    is no hedging. Prepositions of a reference ("in", "on") may be missing.
 
     Args:
-        question: What was asked: candidates that it names itself are no hedging.
-        stale: What was right before the documents changed.
+        question: The question: candidates that it names itself are no hedging.
+        stale: The correct answers before the documents changed.
         candidates: Answers to other questions.
 
     Example:
@@ -193,9 +193,9 @@ def _matches(
 
 
 def _denies(output: str, expected: frozenset[str], question: str) -> bool:
-    """Say whether a clause with most of the answer's words has a negation that the question lacks.
+    """Return whether a clause with most of the answer words has a negation that the question lacks.
 
-    Of the whole output it would be too much to ask: "Paris, not Lyon" is no denial of Paris.
+    The whole output would be too wide: "Paris, not Lyon" does not negate Paris.
     """
     if _NEGATIONS & frozenset(match_words(question)):
         return False
@@ -214,7 +214,7 @@ def outcome(
     stale: Sequence[str] = (),
     candidates: Candidates = NO_CANDIDATES,
 ) -> Outcome:
-    """Return what an answer counts as; where there is none, abstaining is correct."""
+    """Return the outcome of an answer; for an unanswerable question, abstaining is correct."""
     if abstains(output):
         return "abstained" if answerable else "correct"
     if answerable and answer_match(output, answers, question, stale, candidates):
@@ -223,7 +223,7 @@ def outcome(
 
 
 def k_precision(output: str, passages: Sequence[str]) -> float:
-    """Return the share of an answer's words that stand in the passages (arXiv 2307.16877, 4.2)."""
+    """Return the share of an answer's words that the passages contain (arXiv 2307.16877, 4.2)."""
     output_words = match_words(output)
     passage_words = frozenset(word for passage in passages for word in match_words(passage))
     return (
@@ -234,7 +234,7 @@ def k_precision(output: str, passages: Sequence[str]) -> float:
 
 
 def gold_recall(output: str, answers: Sequence[str]) -> float:
-    """Return the largest share of a right answer's words that stand in an answer."""
+    """Return the largest share of a correct answer's words that an answer contains."""
     output_words = frozenset(match_words(output))
     shares = [
         sum(word in output_words for word in words) / len(words)

@@ -1,4 +1,4 @@
-"""Scores of written answers with their intervals, and which of them the verdict is decided on."""
+"""Scores of generated answers with their intervals, and the choice of the headline metric."""
 
 import re
 from collections import Counter
@@ -17,15 +17,15 @@ from tailorbird.records import Score
 CHOICE, LOSS, PERPLEXITY = "choice_accuracy", "loss", "perplexity"
 LOWER_IS_BETTER = (LOSS, PERPLEXITY)
 MOST_LABELS = 20
-# Of the references, so that a slip of the pen does not change the metric.
+# Of the references, so that a typo does not change the metric.
 _NEARLY_ALL = 0.95
 _MARKED_NUMBER = re.compile(rf"{ANSWER_MARK}\s*+(?:[-\u2212$€£¥₹]++\s*+)?[\d.]")
 
 
 def label_set(references: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels when the references are a few repeated ones, sorted; else nothing.
+    """Return the labels, sorted, if the references are a few repeated ones; else nothing.
 
-    A few are 2 to 20, and at least 95 % of the references must be ones that occur again.
+    A few are 2 to 20, and at least 95 % of the references must occur more than once.
     """
     counts = Counter(reference.strip() for reference in references)
     if not 2 <= len(counts) <= MOST_LABELS or "" in counts:
@@ -35,21 +35,21 @@ def label_set(references: Sequence[str]) -> tuple[str, ...]:
 
 
 def holds_numbers(references: Sequence[str]) -> bool:
-    """Say whether (nearly) all references mark their answer as GSM8K does: ``#### number``."""
+    """Return whether (nearly) all references mark their answer as GSM8K does: ``#### number``."""
     marked = sum(bool(_MARKED_NUMBER.search(reference)) for reference in references)
     return bool(references) and marked >= _NEARLY_ALL * len(references)
 
 
 def which_metrics(references: Sequence[str]) -> tuple[str, ...]:
-    """Return the text metrics that say something about such references."""
+    """Return the meaningful text metrics for such references."""
     return tuple(name for name in METRICS if name != "numeric_match" or holds_numbers(references))
 
 
 def headline_of(metric: str, references: Sequence[str]) -> str:
-    """Return the name of the score that decides, from ``evaluate.metric`` and the references.
+    """Return the name of the headline score, from ``evaluate.metric`` and the references.
 
     Raises:
-        UserError: There is no such metric, or the references have no labels to choose among.
+        UserError: There is no such metric, or the references are no set of labels.
     """
     if is_custom(metric):
         return function_name(metric)
@@ -75,7 +75,7 @@ def headline_of(metric: str, references: Sequence[str]) -> str:
 def score_texts(
     outputs: Sequence[str], references: Sequence[str], metrics: Iterable[str]
 ) -> dict[str, Floats]:
-    """Return each example's score ``[n]`` by each of some of `text.METRICS`."""
+    """Return each example's score ``[n]`` by each given metric of `text.METRICS`."""
     pairs = list(zip(outputs, references, strict=True))
     return {
         name: np.asarray([METRICS[name](output, reference) for output, reference in pairs])
@@ -89,15 +89,15 @@ def score_answers(
     token_counts: np.ndarray | None = None,
     groups: Groups | None = None,
 ) -> dict[str, Score]:
-    """Return every score with its 95 % interval over the choice of examples.
+    """Return every score with its 95 % interval over the sampling of examples.
 
-    Means of what is 0 to 1 have Wilson's interval, others Student's (`intervals.interval_of`). The
+    Means of values in 0..1 have Wilson's interval, others Student's (`intervals.interval_of`). The
     loss is nats per token: a ratio of two sums, since examples differ in length. Perplexity is its
     exponential.
 
     Args:
-        values: Per metric ``[n]``, or ``[trainings, n]`` for several trainings of one arm: then a
-            value is the mean over them.
+        values: ``[n]`` for each metric, or ``[trainings, n]`` for several trainings of one arm:
+            then a value is the mean over them.
         loss_sums: Nats per example, summed over its tokens, ``[n]`` or ``[trainings, n]``.
     """
     scores = {name: mean_score(name, np.atleast_2d(each), groups) for name, each in values.items()}
@@ -105,12 +105,12 @@ def score_answers(
         return scores
     sums = np.atleast_2d(loss_sums).mean(axis=0)
     value, rest = float(sums.sum() / token_counts.sum()), token_counts.sum() - token_counts
-    # By how much the ratio would be another without the example, times the others (jackknife).
-    # The losses may be of more examples than were answered, whose groups are not known here.
+    # The change of the ratio without the example, times the number of others (jackknife). The
+    # losses may cover more examples than were answered, whose groups are unknown here.
     influences = (len(sums) - 1) * divide(sums - value * token_counts, rest.astype(np.float64))
     own = groups if groups is not None and len(groups) == len(influences) else None
     loss = interval_of(LOSS, value, influences, own)
-    # An untrained model's loss is about ln(vocabulary); beyond this, floats end.
+    # An untrained model's loss is about ln(vocabulary); larger ones overflow.
     powers = [float(np.exp(min(part, 700.0))) for part in (loss.value, loss.low, loss.high)]
     return scores | {LOSS: loss, PERPLEXITY: Score(*powers)}
 
@@ -127,5 +127,5 @@ def mean_score(name: str, runs: Floats, groups: Groups | None = None) -> Score:
     if runs.min() >= 0 and runs.max() <= 1:
         if np.isin(runs, (0.0, 1.0)).all():
             return accuracy_score(each, len(runs), groups)
-        name = "accuracy"  # whatever it is called, it is a share of 1
+        name = "accuracy"  # by any name, a share of 1
     return interval_of(name, float(each.mean()), each, groups)

@@ -1,10 +1,10 @@
-"""Scores of a classifier that gives each example one label.
+"""Scores of single-label classification.
 
-Everything but log-loss and calibration follows from three counts per class, so a score is a
-function of `Counts`. The counts may carry further axes (one column per bootstrap resample).
+All but log-loss and calibration follow from three counts per class, so a score is a function of
+`Counts`. The counts may have further axes (one column per bootstrap resample).
 
-Throughout: ``probabilities`` is ``[n, classes]`` with rows that sum to one, ``target`` is
-``[n]`` class ids, and the predicted class is the most probable one (the first of equals).
+Throughout: ``probabilities`` is ``[n, classes]`` with rows that sum to one, ``target`` is ``[n]``
+class ids, and the predicted class is the most probable one (the first on ties).
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ SMALLEST_PROBABILITY = 1e-15
 
 
 class Counts(NamedTuple):
-    """Examples per class, ``[classes, ...]``: that are it, that were called it, and both."""
+    """Examples per class, ``[classes, ...]``: true, predicted, and both."""
 
     target: Floats
     predicted: Floats
@@ -41,13 +41,13 @@ def count(predicted: Classes, target: Classes, classes: int) -> Counts:
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
-    """Divide, with 0 where there is nothing to divide by (scikit-learn's convention)."""
+    """Divide, with 0 for a zero denominator (scikit-learn's convention)."""
     out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
 def accuracy(counts: Counts) -> Floats:
-    """Return the share of examples that were given their label."""
+    """Return the share of examples with the correct label."""
     return divide(counts.hits.sum(axis=0), counts.target.sum(axis=0))
 
 
@@ -65,7 +65,7 @@ def class_f1(counts: Counts) -> Floats:
 def macro_f1(counts: Counts) -> Floats:
     """Return the mean F1 of the classes that occur, as a label or as a prediction.
 
-    A class that does neither says nothing about the model, and scikit-learn leaves it out too.
+    A class that does neither says nothing about the model; scikit-learn leaves it out too.
     """
     occurs = (counts.target + counts.predicted) > 0
     return divide(class_f1(counts).sum(axis=0), occurs.sum(axis=0).astype(np.float64))
@@ -80,7 +80,7 @@ def weighted_f1(counts: Counts) -> Floats:
 def mcc(counts: Counts) -> Floats:
     """Return Matthews' correlation coefficient for any number of classes (Gorodkin 2004, eq. 8).
 
-    0 when all examples have one label or were all given one, as in scikit-learn.
+    0 if all examples have, or are predicted, one label, as in scikit-learn.
     """
     examples = counts.target.sum(axis=0)
     covariance = counts.hits.sum(axis=0) * examples - (counts.target * counts.predicted).sum(axis=0)
@@ -101,21 +101,21 @@ def log_loss(probabilities: Numbers, target: Classes) -> float:
 
 
 def confidence_bins(probabilities: Numbers) -> tuple[Floats, Ints]:
-    """Return each example's confidence and the equal-width bin ``(b/15, (b+1)/15]`` it is in."""
+    """Return each example's confidence and its equal-width bin ``(b/15, (b+1)/15]``."""
     confidence = probabilities.max(axis=-1).astype(np.float64)
     bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
     return confidence, bins
 
 
 def expected_calibration_error(probabilities: Numbers, target: Classes) -> float:
-    """Return how far confidence is from accuracy, over 15 bins (Guo et al. 2017, eq. 3)."""
+    """Return the expected calibration error over 15 bins (Guo et al. 2017, eq. 3)."""
     confidence, bins = confidence_bins(probabilities)
     gap = confidence - (probabilities.argmax(axis=-1) == target)
     return float(np.abs(np.bincount(bins, weights=gap, minlength=BINS)).sum() / len(target))
 
 
 def confusion(probabilities: Numbers, target: Classes) -> tuple[tuple[int, ...], ...]:
-    """Return how many examples of each class (row) were given each label (column)."""
+    """Return the confusion matrix: true class by row, predicted class by column."""
     classes = probabilities.shape[-1]
     cells = target.astype(np.int64) * classes + probabilities.argmax(axis=-1)
     table = np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
@@ -125,11 +125,11 @@ def confusion(probabilities: Numbers, target: Classes) -> tuple[tuple[int, ...],
 def class_scores(
     probabilities: Numbers, target: Classes, labels: tuple[str, ...]
 ) -> tuple[ClassScore, ...]:
-    """Return how each class fared, its F1 with an interval.
+    """Return the scores of each class, its F1 with an interval.
 
-    F1 is ``2j / (1 + j)`` of the Jaccard index ``j = hits / (hits + misses + false alarms)``,
-    and ``j`` is a proportion of the examples that had to do with the class. So Wilson's interval
-    of ``j`` gives one of F1 that stays honest for a class with three examples, all right.
+    F1 is ``2j / (1 + j)`` of the Jaccard index ``j = hits / (hits + misses + false alarms)``, and
+    ``j`` is a proportion of the examples that involve the class. So Wilson's interval of ``j``
+    gives one of F1 that is valid even for a class with three examples, all correct.
 
     Args:
         probabilities: ``[n, classes]``, or ``[seeds, n, classes]`` for the seeds of one arm: then
@@ -156,9 +156,9 @@ def f1_score(target: float, predicted: float, hits: float) -> Score:
     """Return a class's F1 with the interval of its Jaccard index, see `class_scores`.
 
     Args:
-        target: How many examples are of the class.
-        predicted: How many were called so.
-        hits: How many are both.
+        target: The number of examples of the class.
+        predicted: The number of predictions of the class.
+        hits: The number of both.
     """
     if target + predicted == 0:
         return Score(0.0, 0.0, 1.0)
@@ -168,7 +168,7 @@ def f1_score(target: float, predicted: float, hits: float) -> Score:
 
 
 def calibration(probabilities: Numbers, target: Classes) -> tuple[CalibrationBin, ...]:
-    """Return the bins of `expected_calibration_error` that are not empty, least confident first."""
+    """Return the non-empty bins of `expected_calibration_error`, least confident first."""
     confidence, bins = confidence_bins(probabilities)
     right = (probabilities.argmax(axis=-1) == target).astype(np.float64)
     sizes = np.bincount(bins, minlength=BINS)

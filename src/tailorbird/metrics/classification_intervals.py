@@ -1,7 +1,7 @@
-"""Every score of a classifier that gives each example one label, with its interval.
+"""All scores of single-label classification with their intervals.
 
-A test set may be small and a class rare: there a bootstrap, which can only draw what was seen,
-claims far too much. So each score has the interval that held in simulation
+For a small test set or a rare class a bootstrap, which can only draw observed examples, claims far
+too much certainty. So each score has the interval that held in simulation
 (`benchmarks/verdict.py`); docs/compare.md names them.
 """
 
@@ -33,9 +33,9 @@ FEWEST_FOR_ECE = 100
 DRAWS = 1000
 CALIBRATION_DRAWS = 400
 _SEED = 13
-# Imagined examples, spread over the cells of a confusion: Jeffreys' prior of two classes.
+# Pseudo-examples, spread over the cells of a confusion matrix: Jeffreys' prior of two classes.
 _IMAGINED = 2.0
-# Of a larger confusion only the cells that were seen are drawn.
+# In a larger confusion matrix only observed cells are drawn.
 _MOST_CELLS = 64
 
 
@@ -43,9 +43,9 @@ class _Run(NamedTuple):
     """One training's predictions on the test set.
 
     Attributes:
-        cells: The cells of the confusion that were seen, as label and prediction ``[cells, 2]``.
-        cell: Which of them each example is in ``[n]``.
-        table: How many examples are in each ``[cells]``.
+        cells: The observed cells of the confusion matrix, as label and prediction ``[cells, 2]``.
+        cell: The cell of each example ``[n]``.
+        table: The number of examples in each ``[cells]``.
     """
 
     probabilities: npt.NDArray[np.floating[Any]]
@@ -62,13 +62,13 @@ def score_all(
     labels: Sequence[str],
     groups: Groups | None = None,
 ) -> dict[str, Score]:
-    """Return every score of `METRICS` with its 95 % interval over the choice of test examples.
+    """Return every score of `METRICS` with its 95 % interval over the sampling of test examples.
 
-    No interval says how another training would have turned out; see `training.method_score`.
+    No interval covers the variation between trainings; see `training.method_score`.
 
     Args:
-        probabilities: ``[n, classes]``; or ``[trainings, n, classes]`` for several trainings of
-            one arm: then a value, and each bound, is the mean over them.
+        probabilities: ``[n, classes]``; or ``[trainings, n, classes]`` for several trainings of one
+            arm: then a value, and each bound, is the mean over them.
 
     Raises:
         ValueError: The shapes do not fit, or rows are not probabilities.
@@ -76,7 +76,7 @@ def score_all(
     runs = [_run(run, target) for run in _checked_runs(probabilities, target, labels)]
     each = [_scores(run, target, len(labels), groups) for run in runs]
     scores = {name: _mean([scored[name] for scored in each]) for name in METRICS}
-    # Trainings that differ on an example are more than one observation of it.
+    # Trainings that differ on an example count as more than one observation of it.
     right = np.mean([run.right for run in runs], axis=0)
     accuracy = accuracy_score(right, len(runs), groups)
     return scores | {"accuracy": accuracy, "micro_f1": accuracy}
@@ -86,11 +86,11 @@ def accuracy_score(right: Floats, trainings: int = 1, groups: Groups | None = No
     """Return the mean of shares with Wilson's interval.
 
     Trainings that agree on an example are one observation of it, trainings that differ are more:
-    the trials are the effective number (Korn and Graubard 1998), between ``n`` and ``n`` times the
-    trainings; groups of rows make them fewer.
+    the number of trials is the effective one (Korn and Graubard 1998), between ``n`` and ``n``
+    times the trainings; groups of rows reduce it.
 
     Args:
-        right: The share of trainings that were right on each example, ``[n]``.
+        right: The share of trainings that were correct on each example, ``[n]``.
     """
     n, value = len(right), float(right.mean())
     alone = value * (1 - value)
@@ -118,7 +118,7 @@ def _scores(run: _Run, target: "Classes", classes: int, groups: Groups | None) -
 
 
 def _influences(run: _Run, counts: "Counts", score: "Callable[[Counts], Floats]") -> Floats:
-    """Return each example's influence ``[n]`` on a score of counts: of a cell's all the same."""
+    """Return each example's influence ``[n]`` on a score of counts, equal within a cell."""
     label, predicted = run.cells.T
     hit = (label == predicted).astype(np.float64)
     one = np.eye(len(counts.target))
@@ -155,8 +155,8 @@ def macro_f1_score(
 ) -> Score:
     """Return macro-F1 with the wider of two intervals.
 
-    One is made of the classes' own, which hold for a class of three examples or of none; the other
-    of the jackknife, which holds for many small classes, whose F1 are all a little too low.
+    One combines the intervals of the classes, which is valid for a class of three examples or none;
+    the other is the jackknife's, valid for many small classes, whose F1 are all slightly too low.
     """
     union = (counts.target + counts.predicted - counts.hits) / effect
     jaccard = np.asarray([wilson(h, u) for h, u in zip(counts.hits / effect, union, strict=True)])
@@ -172,7 +172,7 @@ def macro_f1_score(
 
 
 def _f1_correlations(run: _Run, counts: "Counts") -> Floats:
-    """Return how the F1 of the classes vary together ``[classes, classes]``, smoothed."""
+    """Return the correlations between the F1 of the classes ``[classes, classes]``, smoothed."""
     target, predicted, hits = counts
     n, classes = run.table.sum(), len(target)
     expected = np.outer((target + 1) / (n + classes), (predicted + 1) / (n + classes)) * _IMAGINED
@@ -195,10 +195,10 @@ def _f1_correlations(run: _Run, counts: "Counts") -> Floats:
 
 
 def _mcc(run: _Run, counts: "Counts", groups: Groups | None) -> Score:
-    """Return Matthews' correlation with percentiles of what the confusion may be.
+    """Return Matthews' correlation with percentiles over possible confusion matrices.
 
     The cells are drawn from a Dirichlet distribution (as Goutte and Gaussier 2005 do for F1) after
-    two imagined examples, so that a cell that was not seen is rare and not impossible.
+    two pseudo-examples, so that an unobserved cell is rare, not impossible.
     """
     value = float(scoring.mcc(counts))
     effect = design_effect(_influences(run, counts, scoring.mcc), groups)
@@ -218,12 +218,12 @@ def _mcc(run: _Run, counts: "Counts", groups: Groups | None) -> Score:
 
 
 def _log_loss(run: _Run, effect: float) -> Score:
-    """Return the mean loss, its interval from the losses of right and of wrong answers apart.
+    """Return the mean loss, its interval from the losses of correct and wrong answers separately.
 
-    What a test set leaves open is above all how many answers are wrong, and rare wrong answers are
-    most of the loss. So the share of wrong ones has Wilson's interval, both mean losses have
-    Student's, and the three are combined (Zou and Donner 2008). Of no or few wrong answers the
-    loss that a wrong one would have had, by the probabilities given, stands in.
+    The main uncertainty of a test set is how many answers are wrong, and rare wrong answers make up
+    most of the loss. So the error rate has Wilson's interval, both mean losses have Student's, and
+    the three are combined (Zou and Donner 2008). With no or few wrong answers, the loss that a
+    wrong one would have by the probabilities is used.
     """
     n, value = len(run.right), float(run.losses.mean())
     wrong, right = run.losses[run.right < 1], run.losses[run.right == 1]
@@ -250,7 +250,7 @@ def _log_loss(run: _Run, effect: float) -> Score:
 def _loss_if_wrong(probabilities: "Numbers") -> Floats:
     """Return the loss that each example would have if its prediction were wrong ``[n]``.
 
-    Of the other classes each is as likely as the probabilities say.
+    The other classes have the relative probabilities of the model.
     """
     shares = np.clip(probabilities.astype(np.float64), scoring.SMALLEST_PROBABILITY, 1.0)
     losses = -np.log(shares)
@@ -261,10 +261,10 @@ def _loss_if_wrong(probabilities: "Numbers") -> Floats:
 def _calibration_error(run: _Run, target: "Classes", effect: float) -> Score:
     """Return the calibration error; from 100 examples on with an interval.
 
-    It is a sum of absolute values, which chance alone raises. So its distribution is drawn for a
-    model whose bins are ``c`` times as far off as was seen, and the interval holds the ``c`` for
-    which the error seen is not unlikely (an inverted test; Davison and Hinkley 1997, section
-    5.4). For ``c`` of 0 that is the test that the model is calibrated (Bröcker and Smith 2007).
+    It is a sum of absolute values, which chance alone increases. So its distribution is drawn for a
+    model whose bins are ``c`` times as far off as observed, and the interval contains the ``c`` for
+    which the observed error is not unlikely (an inverted test; Davison and Hinkley 1997, section
+    5.4). For ``c`` of 0 this is the test that the model is calibrated (Bröcker and Smith 2007).
     """
     value = scoring.expected_calibration_error(run.probabilities, target)
     n = len(run.right)
@@ -276,7 +276,8 @@ def _calibration_error(run: _Run, target: "Classes", effect: float) -> Score:
     hits = np.bincount(bins, weights=run.right, minlength=scoring.BINS)
     filled = sizes > 0
     sizes, sure, hits = sizes[filled], sure[filled], hits[filled]
-    # One imagined example that is right as often as it was sure: no bin is all right for certain.
+    # One pseudo-example per bin that is correct as often as its confidence, so that no bin is
+    # certain.
     gaps, claimed = (sure - hits) / (sizes + 1), sure / sizes
     once = float(np.abs(gaps) @ sizes / n)
     trials = np.maximum(1, np.round(sizes / effect)).astype(np.int64)
@@ -293,7 +294,7 @@ def _calibration_error(run: _Run, target: "Classes", effect: float) -> Score:
 
 
 def _crossing(falling: Callable[[float], float], level: float) -> float:
-    """Return where a falling function of 0 to 4 reaches a level, by bisection."""
+    """Return where a decreasing function on 0..4 reaches a level, by bisection."""
     low, high = 0.0, 4.0
     if falling(low) < level:
         return 0.0

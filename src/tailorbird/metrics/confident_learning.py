@@ -1,4 +1,4 @@
-"""Which labels are likely wrong: confident disagreement of a model that did not see them."""
+"""Likely label errors, by confident disagreement of a model that was not trained on them."""
 
 from typing import NamedTuple
 
@@ -24,24 +24,24 @@ class Doubt(NamedTuple):
 
 
 def label_errors(probabilities: Floats, labels: Classes, least: float = 0.0) -> list[Doubt]:
-    """Return the examples that confident learning calls mislabelled, the surest first.
+    """Return the examples that confident learning finds mislabelled, the most certain first.
 
     A class is likely for an example if its probability is at least the mean probability of that
-    class over the examples labelled so; of several the most probable counts. Where it is not the
+    class over the examples labelled so; among several, the most probable counts. If it is not the
     label, the label is in doubt: the off-diagonal of the confident joint (Northcutt, Jiang and
-    Chuang 2021, arXiv 1911.00068, section 3.1). The thresholds are each class's own, so that a
-    class the model is never sure of is not called wrong for that.
+    Chuang 2021, arXiv 1911.00068, section 3.1). Thresholds are per class, so that a class on which
+    the model is never confident is not flagged for that.
 
     Args:
         probabilities: ``[n, classes]``, each row by a model that was not trained on it.
-        least: Leave out doubts with a smaller margin: the joint counts every one, also those that
-            are a weak model's own mistakes.
+        least: Leave out doubts with a smaller margin: the joint counts every one, including a weak
+            model's own mistakes.
     """
     classes = probabilities.shape[1]
     of_class = labels[:, None] == np.arange(classes)
     sizes = np.maximum(1, of_class.sum(axis=0))
     own = np.where(of_class, probabilities, 0.0).sum(axis=0) / sizes
-    # No example is labelled so: nothing says how sure of it the model is when it is right.
+    # No example has this label, so the model's confidence when correct is unknown.
     thresholds = np.where(of_class.any(axis=0), own, np.inf)
     likely = np.where(probabilities >= thresholds, probabilities, -1.0)
     suggested = likely.argmax(axis=1)
@@ -54,16 +54,16 @@ def label_errors(probabilities: Floats, labels: Classes, least: float = 0.0) -> 
 
 
 def calibrated(probabilities: Floats, labels: Classes) -> Floats:
-    """Return the probabilities at the temperature that suits the labels best.
+    """Return the probabilities at the temperature with the best log loss on the labels.
 
-    Of little data a model is too sure of itself, of many classes too unsure; one number, fitted by
-    the mean log loss, mends most of either (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+    A model is overconfident on little data and underconfident on many classes; a single temperature
+    corrects most of either (Guo et al. 2017, arXiv 1706.04599, section 4.2).
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     logits = np.log(np.clip(probabilities, _SMALLEST, 1.0))
-    # A class that a model was never shown has no probability, and would outweigh all others.
+    # A class absent from a model's training has probability 0 and would outweigh all others.
     usable = np.flatnonzero(probabilities[np.arange(len(labels)), labels] > _SMALLEST)
     if not len(usable):
         return probabilities

@@ -1,4 +1,4 @@
-"""What a way of adapting costs, as the verdict weighs it."""
+"""The cost of an arm, as the verdict weighs it."""
 
 from math import inf
 
@@ -19,12 +19,11 @@ KEEPS_NOTHING = frozenset({BASE})
 
 
 def rank_cost(arm: ArmReport) -> tuple[float, float]:
-    """Return what an arm costs to make and run, in seconds, and to keep, in bytes.
+    """Return an arm's cost to train and run, in seconds, and to store, in bytes.
 
-    Seconds are those of training and search plus 10,000 predictions on this machine: some weeks
-    of use of a small service, so that neither a long training nor a slow answer goes unnoticed.
-    What did not happen (training a baseline, keeping an untouched model) costs nothing; what was
-    not measured, infinity.
+    Seconds are those of training and search plus 10,000 predictions on this machine: some weeks of
+    use of a small service, so that both long training and slow answers count. What does not happen
+    (training a baseline, storing the base model) costs nothing; what was not measured, infinity.
     """
     cost = arm.cost
     make = (cost.train_seconds or 0.0) + (cost.search_seconds or 0.0)

@@ -1,4 +1,4 @@
-"""A metric of the user's own: a function in a Python file."""
+"""A user-defined metric: a function in a Python file."""
 
 import importlib.util
 import math
@@ -54,7 +54,7 @@ class Custom:
                 f"{self.source} failed on row {row}: {type(error).__name__}: {error}",
                 f"the output there was {_short(output)}; let it return a number for any output",
             ) from error
-        # numpy's and torch's scalars are numbers too, though not of Python's kinds.
+        # numpy's and torch's scalars are numbers too, though not Python types.
         if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
             value = value.item()
         if not isinstance(value, Real) or not math.isfinite(value):
@@ -66,21 +66,20 @@ class Custom:
 
 
 def is_custom(metric: str) -> bool:
-    """Say whether ``evaluate.metric`` names a file's function and not one of our metrics."""
+    """Return whether ``evaluate.metric`` names a function in a file, not a built-in metric."""
     return ":" in metric or metric.endswith(".py")
 
 
 def function_name(metric: str) -> str:
-    """Return the function's name in ``FILE.py:FUNCTION``, which is the name of its score."""
+    """Return the function's name in ``FILE.py:FUNCTION``, the name of its score."""
     return metric.rpartition(":")[2]
 
 
 def load_custom(metric: str) -> Custom:
-    """Return the function that ``FILE.py:FUNCTION`` names. Its file is run.
+    """Load the function of ``FILE.py:FUNCTION``, which runs its file.
 
     Raises:
-        UserError: There is no such file or function, the file cannot be run, or the name is
-            that of another score.
+        UserError: There is no such file or function, the file fails, or another score has the name.
     """
     place, colon, name = metric.rpartition(":")
     path = Path(place).expanduser()
@@ -110,7 +109,7 @@ def load_custom(metric: str) -> Custom:
 
 
 def _run(path: Path) -> Any:
-    # Not a name that the file could be imported by: it must not hide a module of that name.
+    # A name that cannot be imported, so that it hides no other module.
     spec = importlib.util.spec_from_file_location(f"_metric_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

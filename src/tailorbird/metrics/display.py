@@ -1,4 +1,4 @@
-"""Numbers as people write them: `88.1 %`, `1 min 20 s`, `412 MB`, `1.2 M`."""
+"""Formats numbers for people: `88.1 %`, `1 min 20 s`, `412 MB`, `1.2 M`."""
 
 import math
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def difference(name: str, value: float) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """Write a metric that is no share: three decimals, fewer when it is large; a true minus."""
+    """Write a metric that is no share: three decimals, fewer if large; a true minus sign."""
     if value is None or not math.isfinite(value):
         return ABSENT
     size = abs(value)
@@ -66,7 +66,7 @@ def decimal(value: float | None) -> str:
 
 
 def exact(value: float) -> str:
-    """Write a difference that ought to be zero: ``0`` only when it is exactly that."""
+    """Write a difference that should be zero: ``0`` only if it is exactly that."""
     return "0" if value == 0 else f"{value:.2g}"
 
 
@@ -159,7 +159,7 @@ def rate(per_second: float | None) -> str:
 
 
 def share_of(part: int | None, whole: int | None) -> str:
-    """Write what share of the parameters is trained; enough digits to tell it from none."""
+    """Write the share of trained parameters, with enough digits to differ from zero."""
     if not part or not whole:
         return ""
     share = 100 * part / whole
@@ -172,7 +172,7 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
 
 
 def change(before: float, after: float) -> str:
-    """Write by what share a positive number changed: ``+6.5 %``, with a true minus sign."""
+    """Write the relative change of a positive number: ``+6.5 %``, with a true minus sign."""
     if not before > 0 or not math.isfinite(after):
         return ABSENT
     return f"{_signed(100 * (after / before - 1), 1)} %"

@@ -1,9 +1,8 @@
-"""Scores of token classification: a label per word, judged by whole entities.
+"""Scores of token classification: labels per word, scored by whole entities.
 
-Labels such as ``B-PER`` and ``I-PER`` mark entities; which words belong to one is decided by the
-rules of CoNLL-2000's evaluation, as seqeval's default mode has them: an ``I-`` after another type
-or after ``O`` begins an entity too. Of labels without such marks (parts of speech) each word is
-an entity of its own.
+Labels such as ``B-PER`` and ``I-PER`` mark entities; their extent follows the rules of CoNLL-2000's
+evaluation, as in seqeval's default mode: an ``I-`` after another type or after ``O`` begins an
+entity too. With labels without such marks (parts of speech) each word is an entity.
 """
 
 import re
@@ -31,13 +30,13 @@ class Entity(NamedTuple):
 
 
 def marked(labels: Sequence[str]) -> bool:
-    """Say whether labels mark entities (``B-``, ``I-``, ``O`` ...) and not single words."""
+    """Return whether labels mark entities (``B-``, ``I-``, ``O`` ...) rather than single words."""
     inside = [label for label in labels if label != OUTSIDE]
     return bool(inside) and all(_MARKED.fullmatch(label) for label in inside)
 
 
 def types_of(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the types of entities that the labels mark, sorted."""
+    """Return the entity types in the labels, sorted."""
     return tuple(sorted({_parts(label, marked(labels))[1] for label in labels} - {""}))
 
 
@@ -73,9 +72,9 @@ def _begins(mark: str, now: str, changed: bool) -> bool:
 
 
 def counts(predictions: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> Floats:
-    """Return what each sentence adds to the counts ``[n, 3 * types + 2]``.
+    """Return each sentence's contribution to the counts ``[n, 3 * types + 2]``.
 
-    Per type how many entities there are, were said, and both; then its words, and those right.
+    Per type the true entities, the predicted ones, and both; then words, and correct words.
     """
     every = sorted({label for sentence in (*truth, *predictions) for label in sentence})
     return counts_of(predictions, truth, types_of(every), marked(every))
@@ -134,7 +133,7 @@ def _scorer(features: Floats) -> Weighted:
 
 
 def type_scores(runs: Sequence[Floats], types: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Return how each type of entity fared, from the mean counts over seeds."""
+    """Return the scores of each entity type, from the mean counts over seeds."""
     there, predicted, both = np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3)
     precision, recall = divide(both, predicted), divide(both, there)
     scores = []

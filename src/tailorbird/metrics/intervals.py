@@ -1,10 +1,10 @@
-"""Intervals of uncertainty: what every score is reported with.
+"""Confidence intervals, reported with every score.
 
-A score is near a mean over examples: by how much it would move without an example is that
-example's *influence*. The influences give the standard error, of rows as of groups of rows
-(`standard_error`); the scale of the metric decides how an interval is made of it (`interval_of`).
-Throughout, ``groups`` are whole numbers ``[n]``, equal where rows belong together; None: each row
-stands for itself. `benchmarks/verdict.py` measures how often the intervals hold.
+A score is close to a mean over examples; an example's *influence* is how much the score would
+change without it. The influences give the standard error, for rows and for groups of rows
+(`standard_error`); the metric's scale decides how the interval is derived (`interval_of`).
+Throughout, ``groups`` are integers ``[n]``, equal for related rows; None: rows are independent.
+`benchmarks/verdict.py` measures how often the intervals hold.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,10 +18,10 @@ from tailorbird.records import Score
 Floats = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 Weighted = Callable[[Floats], Mapping[str, Floats]]
-"""From weights ``[n, draws]`` of the examples to each score ``[draws]``."""
+"""Maps weights ``[n, draws]`` of the examples to each score ``[draws]``."""
 
 Z = 1.959963984540054  # the normal's 97.5 % point: two-sided 95 %
-# A costly score is taken again without each of so many parts of the rows, not without each row.
+# A costly score is recomputed without each of this many blocks of rows, not without each row.
 MOST_BLOCKS = 400
 _LARGEST_EXPONENT = 50.0
 
@@ -29,14 +29,14 @@ _LARGEST_EXPONENT = 50.0
 def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float]:
     """Return the 95 % score interval of a proportion (Wilson 1927).
 
-    It keeps its coverage for small samples and for proportions of 0 and 1 (Brown, Cai and
-    DasGupta 2001, section 4), where a bootstrap would claim certainty: 20 of 20 right is
-    0.84 to 1, not 1 to 1.
+    It keeps its coverage for small samples and for proportions of 0 and 1 (Brown, Cai and DasGupta
+    2001, section 4), where a bootstrap would claim certainty: 20 of 20 correct is 0.84 to 1, not 1
+    to 1.
 
     Args:
-        successes: How many succeeded; need not be whole.
-        trials: How many were tried, at least ``successes``; need not be whole.
-        z: The quantile; larger than the normal's where the trials are an estimate.
+        successes: Number of successes; need not be an integer.
+        trials: Number of trials, at least ``successes``; need not be an integer.
+        z: The quantile; larger than the normal's if the trials are an estimate.
     """
     if trials <= 0:
         return 0.0, 1.0
@@ -50,7 +50,7 @@ def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float]
 
 
 def t_quantile(freedom: float) -> float:
-    """Return Student's 97.5 % point; the normal's where the freedom is not finite."""
+    """Return Student's 97.5 % point; the normal's if the freedom is infinite."""
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom)) if np.isfinite(freedom) else Z
@@ -68,14 +68,14 @@ def group_sums(values: Floats, groups: Groups | None) -> Floats:
 def standard_error(influences: Floats, groups: Groups | None = None) -> tuple[float, int]:
     """Return the standard error of a mean and its degrees of freedom.
 
-    Of groups it is the cluster-robust one (Liang and Zeger 1986; Cameron and Miller 2015, eq. 6):
-    the rows of a group count as one observation, however alike they are.
+    For groups it is the cluster-robust one (Liang and Zeger 1986; Cameron and Miller 2015, eq. 6):
+    the rows of a group count as one observation, however similar they are.
 
     Args:
-        influences: What the mean is of ``[n]``.
+        influences: The values whose mean is taken ``[n]``.
 
     Returns:
-        The error (NaN of fewer than two groups), and the number of groups less one.
+        The error (NaN for fewer than two groups), and the number of groups less one.
     """
     sums = group_sums(influences - influences.mean(), groups)
     units = len(sums)
@@ -85,15 +85,15 @@ def standard_error(influences: Floats, groups: Groups | None = None) -> tuple[fl
 
 
 def design_effect(influences: Floats, groups: Groups | None) -> float:
-    """Return by what groups multiply the variance, at least 1 (Kish 1965, section 5.4).
+    """Return the factor by which groups increase the variance, at least 1 (Kish 1965, section 5.4).
 
-    ``n / design_effect`` is how many independent rows would say as much.
+    ``n / design_effect`` is the number of independent rows with the same information.
     """
     if groups is None:
         return 1.0
     alone, (together, freedom) = standard_error(influences)[0], standard_error(influences, groups)
     if not alone > 0 or not freedom:
-        # Where all agree, a group is known to be no more than one observation.
+        # If all agree, a group counts as one observation.
         return len(influences) / (freedom + 1)
     # Few groups: their variance is itself uncertain (Korn and Graubard 1998).
     return max(1.0, (together / alone * t_quantile(freedom) / Z) ** 2)
@@ -103,18 +103,18 @@ def interval_of(
     name: str, value: float, influences: Floats, groups: Groups | None = None, *,
     units: int | None = None, scale: float = 1.0,
 ) -> Score:  # fmt: skip
-    """Return a score with its 95 % interval over the choice of examples.
+    """Return a score with its 95 % interval over the sampling of examples.
 
     - From 0 to 1: Wilson's, with the effective number of trials (Korn and Graubard 1998), so that
-      it keeps inside the scale and is never without width.
+      it stays inside the scale and never has zero width.
     - Correlations: Student's t on Fisher's scale; R²: on the logarithm of what is not explained;
       losses and distances: on their logarithm. There the error hardly depends on the value.
     - Anything else: Student's t.
 
     Args:
         influences: ``[n]``, see the module; their mean does not matter.
-        units: How many rows or groups there are, where the influences are of blocks of them.
-        scale: What an error counts for where none was seen and the metric is not a share.
+        units: The number of rows or groups, if the influences are of blocks of them.
+        scale: The size of an error if none was observed and the metric is not a share.
     """
     if not np.isfinite(value):
         return Score(value, value, value)
@@ -128,7 +128,8 @@ def interval_of(
         return Score(value, min(value, low), max(value, high))
     if not freedom:
         return Score(value, value, value)
-    # Few examples seldom show how far the tail goes: one more as far out as the farthest.
+    # Few examples seldom show the tail: one pseudo-example is added at the distance of the
+    # farthest.
     farthest = float(np.abs(group_sums(influences - influences.mean(), groups)).max())
     error = float(np.hypot(error, farthest / len(influences)))
     error = error if error > 0 else (abs(value) or scale) / units
@@ -161,7 +162,7 @@ def combine(
     """Return an interval of a mean from those of its parts ``[k]``.
 
     The method of variance estimates recovery (Zou and Donner 2008; with correlations Zou 2009):
-    distances to the bounds stand for standard errors, so that bounds of one side may be farther.
+    distances to the bounds serve as standard errors, so that intervals may be asymmetric.
 
     Args:
         correlations: Between the parts ``[k, k]``.
@@ -177,13 +178,13 @@ def combine(
 def scores_of(
     runs: list[Weighted], examples: int, groups: Groups | None = None, scale: float = 1.0
 ) -> dict[str, Score]:
-    """Return scores of any shape with their intervals, by the delete-a-group jackknife.
+    """Return any scores with their intervals, by the delete-a-group jackknife.
 
-    Each score is taken again without each row, or group of rows; of more than 400 of them without
-    each of 400 parts (Kott 2001), which is dearer by nothing and rougher by 4 % at most.
+    Each score is recomputed without each row, or group of rows; of more than 400, without each of
+    400 blocks (Kott 2001), which limits the cost and is less precise by 4 % at most.
 
     Args:
-        runs: How to score each training of an arm; a value is the mean over them.
+        runs: The scorer of each training of an arm; a value is the mean over them.
     """
     blocks = _blocks(examples, groups)
     count = int(blocks.max()) + 1
@@ -194,7 +195,7 @@ def scores_of(
     units = examples if groups is None else int(groups.max()) + 1
     for name in each[0]:
         values = np.mean([scored[name] for scored in each], axis=0)
-        # A score that is not a number without a block is left out there.
+        # A score that is NaN without a block leaves that block out.
         without = values[:count][np.isfinite(values[:count])]
         influences = (len(without) - 1) * (without.mean() - without) if len(without) else without
         scores[name] = interval_of(
@@ -215,11 +216,11 @@ def _blocks(examples: int, groups: Groups | None) -> Groups:
 def row_influences(sums_of: Floats, score: Callable[[Floats], Floats]) -> Floats:
     """Return values ``[n]`` whose mean is a score of sums, one for each example.
 
-    Each is the score, plus what it owes to the example (jackknife; Efron and Tibshirani 1993,
-    section 11): so arms can be paired by scores that are no mean, such as an F1.
+    Each is the score plus the example's influence (jackknife; Efron and Tibshirani 1993, section
+    11), so that arms can be paired by scores that are no mean, such as an F1.
 
     Args:
-        sums_of: What each example adds to the sums ``[n, columns]``.
+        sums_of: Each example's contribution to the sums ``[n, columns]``.
         score: The score of sums ``[columns, draws]``.
     """
     total = sums_of.sum(axis=0)[:, None]

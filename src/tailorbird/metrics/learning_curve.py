@@ -1,10 +1,10 @@
-"""What more labels would buy: a curve through the scores of smaller training sets.
+"""The benefit of more labels: a curve through the scores of smaller training sets.
 
 Score ``= a - b * n^-c`` (Figueroa et al. 2012, section 2.1), a line in ``n^-c`` for each exponent
-``c``, and a line in ``log n`` for ``c`` = 0, which has no ceiling. None is chosen: each counts by
-its marginal likelihood (Bayesian model averaging), so that doubt about the form of the curve is
-part of the interval. Before anything is seen, twice the data is taken to bring what it usually
-brings, `USUAL`; where the scores say little, the forecast stays near that.
+``c``, and a line in ``log n`` for ``c`` = 0, which has no ceiling. No exponent is selected: each is
+weighted by its marginal likelihood (Bayesian model averaging), so that uncertainty about the form
+of the curve is part of the interval. The prior is that twice the data brings its usual gain,
+`USUAL`; if the scores are uninformative, the forecast stays near that.
 `benchmarks/learning_curve.py` measures how often the intervals hold.
 """
 
@@ -22,11 +22,11 @@ USUAL = (0.02, 0.02)
 LEVEL = 0.9
 """How much of the draws an interval holds."""
 FURTHEST = 2.0
-"""A curve is continued to so many times its data at most."""
-# Errors of a curve's form that scores of four sizes cannot show, as a share of the scale.
+"""The largest extrapolation, as a multiple of the data."""
+# Error of the curve's form that scores of four sizes cannot show, as a share of the scale.
 _MISFIT = 0.004
-# Draws differ in which test examples they happen to get right as well, which `of_tests` has: so
-# much of their variance is the trainings' own.
+# Trainings also differ in which test examples they predict correctly, which `of_tests` includes:
+# this share of their variance is due to training alone.
 _OWN = 0.3
 _FEWEST_TESTED = 40
 
@@ -34,11 +34,11 @@ _FEWEST_TESTED = 40
 def curve_scores(
     sizes: Sequence[int], values: Sequence[Floats], groups: Groups | None = None
 ) -> tuple[CurveScore, ...]:
-    """Return the mean score of each size with its 90 % interval: test examples and trainings.
+    """Return the mean score of each size with its 90 % interval over test examples and trainings.
 
     Args:
-        sizes: Training examples, rising.
-        values: Of each size ``[trainings, n]``, whose mean is the score.
+        sizes: Training examples, increasing.
+        values: For each size ``[trainings, n]``, whose mean is the score.
     """
     means, of_tests, of_trainings = _spread(sizes, values, groups)
     error = 1.645 * np.sqrt(np.diag(of_tests) + of_trainings)
@@ -58,18 +58,18 @@ def gains(
     *,
     scale: float = 1.0,
 ) -> tuple[Gain, ...]:
-    """Return what training on more examples is expected to add to the score of all.
+    """Return the expected gain from training on more examples.
 
     Args:
-        sizes: Training examples, rising; the last are all there are.
-        values: Of each size ``[trainings, n]``, whose mean is the score; higher is better.
-        more: Sizes to continue to, at most `FURTHEST` times the last.
+        sizes: Training examples, increasing; the last is all of them.
+        values: For each size ``[trainings, n]``, whose mean is the score; higher is better.
+        more: Sizes to extrapolate to, at most `FURTHEST` times the last.
 
     Returns:
-        One for each size asked for. `Gain.why_not` says where nothing can be told.
+        One per size in `more`. `Gain.why_not` explains an unknown gain.
 
     Raises:
-        ValueError: A size asked for is too far, or fewer than three sizes were trained on.
+        ValueError: A size is too large, or there are fewer than three training sizes.
     """
     if len(sizes) < 3 or max(more, default=0) > FURTHEST * sizes[-1]:
         raise ValueError("three sizes are needed, and at most twice the last can be asked for")
@@ -81,7 +81,7 @@ def gains(
     result = []
     for size in more:
         weights, middles, errors = _continued(rows, means, noise, size, scale)
-        # Trainings on all examples, now and then, turn out better or worse than the curve, too.
+        # Trainings on all examples, both now and then, also deviate from the curve.
         luck = of_trainings[-1] * (1 + sqrt(sizes[-1] / size)) + 2 * misfit
         low, middle, high = _quantiles(weights, middles, np.sqrt(errors**2 + luck))
         doubt = why_not or (_NOTHING if low <= 0 <= high else "")
@@ -107,9 +107,9 @@ def _spread(
 ) -> tuple[Floats, Floats, Floats]:
     """Return the means ``[k]``, their covariance over test examples, and variance over trainings.
 
-    Trainings differ by which examples they had, the less the more these are: the variance is pooled
-    over the sizes as one that falls with the root of their number. All examples can be drawn only
-    once, so trainings on them count as one.
+    Trainings differ by their examples, the less the more of them: the variance is pooled over the
+    sizes as one that decreases with the root of their number. All examples can be drawn only once,
+    so trainings on them count as one.
     """
     runs = [np.atleast_2d(v) for v in values]
     means = np.asarray([r.mean() for r in runs])
@@ -134,10 +134,10 @@ def _spread(
 def _continued(
     sizes: Floats, means: Floats, noise: Floats, more: float, scale: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Return of each exponent its weight, and the gain from the last size on: mean and deviation.
+    """Return for each exponent its weight, and the gain from the last size on: mean and deviation.
 
     A form is ``score(n) = a + g * z(n)`` with ``z`` 0 at the last size and 1 at twice as much, any
-    ``a``, and ``g`` as `USUAL` says; with normal noise both are integrated in closed form.
+    ``a``, and ``g`` with prior `USUAL`; with normal noise both are integrated in closed form.
     """
     usual, spread = (share * scale for share in USUAL)
     ends = np.asarray([sizes[-1], 2 * sizes[-1], more])
@@ -175,5 +175,5 @@ def _quantiles(weights: Floats, middles: Floats, errors: Floats) -> list[float]:
 
 
 def _bend(sizes: Floats, exponent: float) -> Floats:
-    """Return what the score is a line in: ``log n``, or ``-n^-c`` scaled alike."""
+    """Return the predictor of the linear score: ``log n``, or ``-n^-c`` on the same scale."""
     return np.log(sizes) if exponent == 0 else -(sizes**-exponent) / exponent

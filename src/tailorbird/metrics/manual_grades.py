@@ -1,4 +1,4 @@
-"""What a person's marks of a few answers say of a metric's marks of all."""
+"""Compares a person's grades of a few answers with a metric's grades of all."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from tailorbird.records import Score
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How a metric's marks compare with a person's.
+    """Agreement of a metric's and a person's grades.
 
     Attributes:
-        same: Share of the graded answers that both mark alike.
-        only_metric, only_person: Answers that only one of the two calls right.
+        same: Share of the graded answers with equal grades.
+        only_metric, only_person: Numbers of answers that only one of the two calls correct.
     """
 
     count: int
@@ -24,7 +24,7 @@ class Agreement:
 
 
 def agreement(metric: Floats, person: Floats) -> Agreement:
-    """Return how marks ``[n]`` of 0 and 1 agree, of at least one answer."""
+    """Return the agreement of grades ``[n]`` of 0 and 1, of at least one answer."""
     same = float((metric == person).sum())
     share = same / len(metric)
     return Agreement(
@@ -36,15 +36,16 @@ def agreement(metric: Floats, person: Floats) -> Agreement:
 
 
 def corrected(everything: Floats, metric: Floats, person: Floats) -> Score:
-    """Return the share of right answers as the person would have found it, with its interval.
+    """Estimate the share of correct answers by the person's standard, with its interval.
 
-    The metric's mean over all answers, moved by how much the person's marks of some differ from the
-    metric's: prediction-powered inference (Angelopoulos et al. 2023, arXiv 2301.09633, section 2).
+    The metric's mean over all answers is shifted by the mean difference between the person's and
+    the metric's grades: prediction-powered inference (Angelopoulos et al. 2023, arXiv 2301.09633,
+    section 2).
 
     Args:
-        everything: The metric's marks of all answers, ``[n]``.
+        everything: The metric's grades of all answers, ``[n]``.
         metric: Those of the graded answers, ``[m]``.
-        person: The person's marks of the same, ``[m]``.
+        person: The person's grades of the same, ``[m]``.
     """
     gaps = person - metric
     value = float(everything.mean() + gaps.mean())

@@ -1,4 +1,4 @@
-"""What each metric is called, which way it is better, and what a difference of it is worth."""
+"""Facts about each metric: its name, direction and scale."""
 
 LABELS = {
     "accuracy": "Accuracy",
@@ -71,7 +71,7 @@ _AT_MOST_ONE = frozenset(
 )
 CORRELATIONS = frozenset({"mcc", "pearson", "spearman"})
 """Scores from -1 to 1."""
-# Shares that say how many answers were right, and how to say so; others are named.
+# Shares of correct answers, with their wording; other shares are named.
 _WHAT_IS_RIGHT = {
     "accuracy": "right",
     "choice_accuracy": "right",
@@ -92,29 +92,29 @@ def metric_words(name: str) -> str:
 
 
 def what_is_right(name: str) -> str:
-    """Return what a metric is the share of (``62 % right``); empty when it is no such share."""
+    """Return what a metric is the share of (``62 % right``); empty for other metrics."""
     return _WHAT_IS_RIGHT.get(name, "")
 
 
 def is_share(name: str) -> bool:
-    """Tell whether a metric is a share of examples, so that it is written in percent."""
+    """Return whether a metric is a share of examples, written in percent."""
     return name in SHARES or name.endswith("_accuracy")
 
 
 def is_at_most_one(name: str) -> bool:
-    """Tell whether a metric is known to go up to 1 at best, so that differences have a scale."""
+    """Return whether a metric's maximum is 1, so that differences have a scale."""
     return is_share(name) or name in _AT_MOST_ONE
 
 
 def sign(name: str) -> int:
-    """Return 1 where more is better, -1 where less is."""
+    """Return 1 if higher is better, -1 if lower is."""
     return -1 if name in LOWER_IS_BETTER else 1
 
 
 def unit(name: str, best: float) -> float:
-    """Return what a share of the metric's scale is a share of.
+    """Return the metric's scale.
 
-    That is 1 for a score that reaches 1 at best. Of a loss, a perplexity or a user's own number
-    the scale is unknown, and the best score seen stands for it.
+    It is 1 for a score with maximum 1. For a loss, a perplexity or a user's metric the scale is
+    unknown, and the best observed score replaces it.
     """
     return 1.0 if is_at_most_one(name) else abs(best)

@@ -1,9 +1,9 @@
-"""Scores of multi-label classification: any number of labels per example.
+"""Scores of multilabel classification: any number of labels per example.
 
-Throughout: ``probabilities`` and ``target`` are ``[n, labels]``, the target 0 and 1, and a label is
-given from its threshold on; `thresholds` are one number, one per label ``[labels]``, or where rows
-were answered by different models one per row and label ``[n, labels]``. Averages are
-scikit-learn's: a label that nobody gives has an F1 of 0.
+Throughout: ``probabilities`` and ``target`` are ``[n, labels]``, the target 0 and 1. A label is
+predicted from its threshold on; `thresholds` are one number, one per label ``[labels]``, or for
+rows of several models one per row and label ``[n, labels]``. Averages are scikit-learn's: a label
+without examples or predictions has an F1 of 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,24 +32,24 @@ from tailorbird.records import ClassScore, Score
 
 Thresholds = float | Sequence[float] | Sequence[Sequence[float]] | Floats
 
-# In equal steps of the log odds: where a model is unsure of rare labels, they differ below 0.05.
+# In equal steps of the log odds: probabilities of rare labels differ below 0.05.
 THRESHOLDS = np.unique(
     np.round(1 / (1 + np.exp(-np.linspace(np.log(0.005 / 0.995), np.log(0.95 / 0.05), 120))), 3)
 )
 _ODDS = np.log(THRESHOLDS / (1 - THRESHOLDS))
-# An F1 over n rows that have the label is uncertain by about this over the root of n.
+# An F1 over n rows with the label has about this uncertainty divided by the root of n.
 _CAUTION = 0.5
 
 
 def decisions(probabilities: Numbers, thresholds: Thresholds) -> np.ndarray:
-    """Return which labels are given, as booleans ``[n, labels]``."""
-    # In the format of the probabilities: 0.06 as fp32 is less than 0.06.
+    """Return the predicted labels, as booleans ``[n, labels]``."""
+    # In the probabilities' dtype: 0.06 as fp32 is less than 0.06.
     decided: np.ndarray = probabilities >= np.asarray(thresholds, dtype=probabilities.dtype)
     return decided
 
 
 def counts(probabilities: Numbers, target: Numbers, thresholds: Thresholds) -> Floats:
-    """Return what each example adds to the counts ``[n, 3 * labels]``: has, given, and both."""
+    """Return each example's counts ``[n, 3 * labels]``: true, predicted, and both."""
     predicted, has = decisions(probabilities, thresholds), target > 0.5
     return np.concatenate([has, predicted, has & predicted], axis=1).astype(np.float64)
 
@@ -67,7 +67,7 @@ def macro_f1(sums: Floats) -> Floats:
 
 
 def hamming(sums: Floats, examples: Floats) -> Floats:
-    """Return the share of all label decisions that are wrong ``[draws]``."""
+    """Return the share of wrong label decisions ``[draws]``."""
     has, predicted, both = (part.sum(axis=0) for part in np.split(sums, 3))
     return np.asarray((has + predicted - 2 * both) / (examples * (len(sums) // 3)))
 
@@ -85,10 +85,10 @@ def best_thresholds(
 ) -> tuple[float, ...]:
     """Return a threshold for each label.
 
-    A label has the one with its best F1, less a fine for leaving the one that is best for all
-    labels together: with the distance in log odds, and the more, the fewer rows have the label. So
-    a label in few rows, whose best threshold is mostly chance, stays near the common one, and one
-    in no row has it. `benchmarks/thresholds.py` measures what that is worth.
+    It maximises the label's F1 less a penalty for the distance (in log odds) from the best common
+    threshold, larger for labels with fewer rows. So a label with few rows, whose best threshold is
+    mostly chance, stays near the common one, and one without rows has it.
+    `benchmarks/thresholds.py` measures the gain.
     """
     f1 = f1_by_threshold(probabilities, target)
     away = np.abs(_ODDS - _ODDS[middle_best(f1.mean(axis=1))])
@@ -97,7 +97,7 @@ def best_thresholds(
 
 
 def middle_best(scores: Floats) -> int:
-    """Return the index of the highest score; of equal ones the middle one."""
+    """Return the index of the highest score; on ties the middle one."""
     equal = np.flatnonzero(scores >= scores.max() - 1e-12)
     return int(equal[len(equal) // 2])
 
@@ -105,7 +105,8 @@ def middle_best(scores: Floats) -> int:
 def f1_by_threshold(probabilities: Numbers, target: Numbers) -> Floats:
     """Return the F1 of each label at each of `THRESHOLDS` ``[thresholds, labels]``."""
     steps, (_, labels) = len(THRESHOLDS), target.shape
-    # How many thresholds a probability reaches; who reaches i of them counts for all of these.
+    # The number of thresholds that a probability reaches; a row that reaches i counts for all of
+    # them.
     reached = np.searchsorted(THRESHOLDS.astype(probabilities.dtype), probabilities, "right")
     places = (reached + np.arange(labels) * (steps + 1)).ravel()
 
@@ -119,9 +120,9 @@ def f1_by_threshold(probabilities: Numbers, target: Numbers) -> Floats:
 
 
 class _Ranking:
-    """Average precision of each label for any weights of the examples (scikit-learn's).
+    """Average precision of each label (scikit-learn's), for any weights of the examples.
 
-    The examples are sorted once; weights only move the sums.
+    The examples are sorted once; weights only change the sums.
     """
 
     def __init__(self, probabilities: Numbers, target: Numbers) -> None:
@@ -163,7 +164,7 @@ def score_all(
     Args:
         runs: The probabilities ``[n, labels]`` of each training of an arm.
         target: 0 and 1 ``[n, labels]``.
-        thresholds: Each training's, as chosen on validation.
+        thresholds: Each training's, tuned on validation.
     """
     pairs = list(zip(runs, thresholds, strict=True))
     scores = scores_of([_scorer(run, target, own) for run, own in pairs], len(target), groups)
@@ -189,10 +190,10 @@ def score_all(
 def _mean_precision(
     jackknife: Score, runs: Sequence[Numbers], target: Numbers, effect: float
 ) -> Score:
-    """Return mean average precision with the wider of two intervals, as `macro_f1_score`.
+    """Return mean average precision with the wider of two intervals, as in `macro_f1_score`.
 
-    A label's average precision is a mean over the examples that have it, so its own interval is
-    Wilson's with so many trials; a label that no example has may have any.
+    A label's average precision is a mean over its positive examples, so its own interval is
+    Wilson's with that many trials; for a label without examples it is the whole scale.
     """
     ones = np.ones((len(target), 1))
     each = np.mean([_Ranking(run, target).each(ones)[0][:, 0] for run in runs], axis=0)
@@ -211,8 +212,8 @@ def _log_loss(
 ) -> Score:
     """Return the mean loss with Student's interval on its logarithm.
 
-    Rare labels are most of the loss, and few examples may show none of them. So the variance is at
-    least what it would be if the probabilities were right: ``p (1 - p) logit(p)^2`` per decision.
+    Rare labels make up most of the loss, and few examples may show none of them. So the variance is
+    at least its value for correct probabilities: ``p (1 - p) logit(p)^2`` per decision.
     """
     each = np.mean([losses(run, target) for run in runs], axis=0)
     shares = np.mean(runs, axis=0, dtype=np.float64)
@@ -248,7 +249,7 @@ def label_scores(
     thresholds: Sequence[Thresholds],
     labels: Sequence[str],
 ) -> tuple[ClassScore, ...]:
-    """Return how each label fared, from the mean counts over seeds."""
+    """Return the scores of each label, from the mean counts over seeds."""
     each = [
         counts(run, target, t).sum(axis=0).reshape(3, -1)
         for run, t in zip(runs, thresholds, strict=True)
@@ -256,7 +257,7 @@ def label_scores(
     has, predicted, both = np.mean(each, axis=0)
     precision, recall = divide(both, predicted), divide(both, has)
     own = np.asarray(thresholds[0])
-    # Of several seeds, and of folds, there is not one to tell.
+    # Several seeds, and folds, have no single threshold.
     common = own.tolist() if len(runs) == own.ndim == 1 else [None] * len(labels)
     return tuple(
         ClassScore(

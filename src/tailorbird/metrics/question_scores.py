@@ -1,4 +1,4 @@
-"""How answers to a set of questions are scored: marks, and what stands beside them."""
+"""Scores of the answers to a set of questions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,11 +27,11 @@ _NET: dict[Outcome, float] = {"correct": 1.0, "abstained": 0.0, "wrong": -1.0}
 
 @dataclass(frozen=True)
 class Judge:
-    """Marks the answers to some questions.
+    """Scores the answers to some questions.
 
     Attributes:
         clusters: The document of each, ``[n]``.
-        candidates: Answers that a hedging answer names beside the right one.
+        candidates: Answers that reveal hedging beside the correct one.
     """
 
     questions: Sequence[Question]
@@ -40,12 +40,12 @@ class Judge:
 
     @property
     def headline(self) -> str:
-        """The score that decides: of long answers, the share of the right one's words."""
+        """The headline metric; for long answers, the share of the correct answer's words."""
         lengths = [len(match_words(a)) for q in self.questions for a in q.answers[:1]]
         return LONG_HEADLINE if lengths and np.median(lengths) > LONG else HEADLINE
 
     def outcomes(self, texts: Sequence[str]) -> list[Outcome]:
-        """Return what each answer counts as."""
+        """Return the outcome of each answer."""
         return [
             outcome(
                 text, q.answers, answerable=q.answerable, question=q.text,
@@ -67,12 +67,12 @@ class Judge:
         sufficient: np.ndarray | None = None,
         read: Sequence[Sequence[str]] | None = None,
     ) -> dict[str, Score]:
-        """Return every score with its interval over the choice of documents.
+        """Return every score with its interval over the sampling of documents.
 
         Args:
-            sufficient: Whether what stood before each question held its answer, ``[n]``; None:
-                nothing did.
-            read: What stood there.
+            sufficient: Whether each question's context contained its answer, ``[n]``; None:
+                no context.
+            read: The context.
         """
         names: dict[str, Outcome] = {
             HEADLINE: "correct",
@@ -108,7 +108,7 @@ class Judge:
         return scores
 
     def failures(self, outcomes: Sequence[Outcome], sufficient: np.ndarray | None) -> list[str]:
-        """Return where each answer went wrong; empty where it is right."""
+        """Return the failed step of each answer; empty if it is correct."""
         return [
             failure(mark, q.answerable, None if sufficient is None else bool(sufficient[i]))
             for i, (mark, q) in enumerate(zip(outcomes, self.questions, strict=True))
@@ -120,7 +120,7 @@ class Judge:
         )
 
     def _best(self, metric: Callable[[str, str], float], texts: Sequence[str]) -> Floats:
-        """Return each answer's score against the most like of the right ones."""
+        """Return each answer's score against the most similar correct answer."""
         return np.asarray(
             [
                 max((metric(t, a) for a in q.answers), default=0.0)
@@ -130,12 +130,12 @@ class Judge:
 
 
 def failure(mark: Outcome, answerable: bool, sufficient: bool | None) -> str:
-    """Return where an answer went wrong: the first step that would have had to go otherwise.
+    """Return why an answer is wrong: the first step that failed.
 
     Args:
-        mark: What it counts as.
-        answerable: Whether the documents hold an answer.
-        sufficient: Whether what was read holds it; None: nothing was read.
+        mark: Its outcome.
+        answerable: Whether the documents contain an answer.
+        sufficient: Whether the context contains it; None: no context.
     """
     if mark == "correct":
         return ""
@@ -153,13 +153,13 @@ def change_scores(
     stale: Sequence[Sequence[str]],
     control: tuple[Floats, np.ndarray],
 ) -> ChangeScores:
-    """Return how many answers are those of the changed documents, and how many the old ones.
+    """Return the shares of answers from the changed documents and from the old ones.
 
     Args:
-        before: Marks of the answers to the same questions before the change.
-        judge: Of the questions with their new answers.
+        before: Outcomes of the same questions before the change.
+        judge: For the questions with their new answers.
         stale: The old answers of each.
-        control: Of untouched questions the change of each one's mark, and their documents.
+        control: The score change of each unaffected question, and their documents.
     """
     current, old = [], []
     for text, question, was in zip(texts, judge.questions, stale, strict=True):
@@ -174,13 +174,13 @@ def change_scores(
 
 
 def cluster_ids(groups: Sequence[str]) -> np.ndarray:
-    """Return a number per question ``[n]``, the same for those of one document."""
+    """Return an integer per question ``[n]``, equal for those of one document."""
     numbers = {name: i for i, name in enumerate(dict.fromkeys(groups))}
     return np.asarray([numbers[name] for name in groups], dtype=np.int64)
 
 
 def cluster_mean(values: Floats, clusters: np.ndarray) -> Score:
-    """Return the mean of ``values [n]`` with its 95 % interval over the choice of documents."""
+    """Return the mean of ``values [n]`` with its 95 % interval over the sampling of documents."""
     if not len(values):
         return Score(float("nan"), float("nan"), float("nan"))
     return mean_score("difference", values[None], clusters)
@@ -192,7 +192,7 @@ def renumbered(clusters: np.ndarray) -> np.ndarray:
 
 
 def hit_scores(hits: Sequence[Sequence[bool]], clusters: np.ndarray, k: int) -> dict[str, Score]:
-    """Return how often something right is among the first 1 and the first `k`."""
+    """Return the hit rates in the top 1 and the top `k`."""
     return {
         f"hit@{n}": cluster_mean(
             np.asarray([any(row[:n]) for row in hits], dtype=np.float64), clusters

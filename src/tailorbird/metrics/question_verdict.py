@@ -1,4 +1,4 @@
-"""Which way to answer questions: the rule, and the sentences that say it."""
+"""The verdict on ways to answer questions: the rule and its sentences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ def usable(arms: Sequence[QuestionArmReport]) -> list[QuestionArmReport]:
 
 
 def best_arm(arms: Sequence[QuestionArmReport], headline: str) -> QuestionArmReport | None:
-    """Return the usable arm with the best score; of equals the one that needs no training."""
+    """Return the usable arm with the best score; on ties one without training."""
     return min(
         usable(arms),
         key=lambda a: (-round(a.scores[headline].value, 9), a.method is not None, a.name),
@@ -29,13 +29,13 @@ def best_arm(arms: Sequence[QuestionArmReport], headline: str) -> QuestionArmRep
 def compare_with_best(
     best: str, values: Mapping[str, Floats], clusters: Groups, trained: Sequence[str] = ()
 ) -> tuple[Comparison, ...]:
-    """Test one arm against each other arm on the same questions, documents being what is drawn.
+    """Test one arm against each other arm on the same questions; documents are the sampling unit.
 
     Args:
         best: The arm to compare with, a key of `values`.
-        values: Per arm ``[n]``.
+        values: ``[n]`` for each arm.
         clusters: The document of each question ``[n]``.
-        trained: The arms in which a model was trained: once, so by luck.
+        trained: The trained arms: trained only once, so their scores vary by chance.
     """
     trainings = [name for name in values if name in trained]
     luck = training_luck(values, trainings, clusters)
@@ -50,13 +50,12 @@ def decide(
     headline: str,
     unanswerable: float = 0.0,
 ) -> Verdict:
-    """Return the verdict: the cheapest of those that are not inferior to the best.
+    """Return the verdict: the cheapest of the arms not inferior to the best.
 
-    Tied with the best are usable arms that are, with 80 % confidence, behind by no more than 2
-    points (`verdict.not_inferior`). Cheapest is what takes the fewest seconds to train and to
-    answer 10,000 questions. The share of questions without an answer is what saying "I don't know"
-    to all of them would have right: a best score that does not pass it says little, which is said
-    first.
+    Tied with the best are usable arms that are, with 80 % confidence, at most 2 points behind
+    (`verdict.not_inferior`). Cheapest is the arm with the fewest seconds to train and to answer
+    10,000 questions. Always abstaining would have the share of unanswerable questions correct: if
+    the best score does not exceed that, the verdict says so first.
     """
     best = best_arm(arms, headline)
     if best is None:
@@ -78,19 +77,19 @@ def decide(
 
 
 def total_seconds(arm: QuestionArmReport) -> float:
-    """Return the seconds of training and of answering as many questions as verdicts count."""
+    """Return the seconds of training and of answering the verdict's number of questions."""
     return arm.cost.total_seconds(PREDICTIONS) if arm.cost else float("inf")
 
 
 def verdict_heading(verdict: Verdict) -> str:
-    """Return the verdict in a few words: what its reason begins with."""
+    """Return the verdict in a few words, with which its reason begins."""
     if verdict.recommended is None:
         return "Nothing could be tried"
     return verdict.reason.partition(":")[0]
 
 
 def advice(arm: QuestionArmReport) -> str:
-    """Return what to do, in a few words."""
+    """Return the recommendation in a few words."""
     if arm.retrieves and arm.method is None:
         return "Retrieve, do not train" if arm.name != "quote" else "Quote the documents"
     if arm.retrieves:
@@ -135,7 +134,7 @@ def _sentences(
 
 
 def _after_change(choice: QuestionArmReport, arms: Sequence[QuestionArmReport]) -> str:
-    """Return how the choice answers after the change, and who follows it better."""
+    """Return how the chosen arm answers after the change, and which arm adapts better."""
     change = choice.change
     assert change is not None
     new = change.current
@@ -156,7 +155,7 @@ def _after_change(choice: QuestionArmReport, arms: Sequence[QuestionArmReport]) 
 
 
 def _beside_silence(sentences: list[str], low: float, share: float) -> list[str]:
-    """Return the sentences with what an arm that always abstains would have right."""
+    """Return the sentences with the score of always abstaining."""
     silence = f'"I don\'t know" to every question would be right for {percent(share)} of them'
     if low <= share:
         return [f"No way is shown to beat silence: {silence}, which have no answer.", *sentences]
@@ -181,9 +180,9 @@ def _against(
 
 
 def break_evens(arms: Sequence[QuestionArmReport]) -> tuple[BreakEven, ...]:
-    """Return from how many questions on each trained arm has cost no more than each untrained one.
+    """Return how many questions make each trained arm as cheap as each untrained one.
 
-    Only arms that answer from the same model are set against each other.
+    Only arms with the same base model are compared.
     """
     ready = [arm for arm in usable(arms) if arm.cost is not None and arm.name != "quote"]
     pairs = []
@@ -198,7 +197,7 @@ def break_evens(arms: Sequence[QuestionArmReport]) -> tuple[BreakEven, ...]:
 
 
 def becoming_current(report: QuestionsReport) -> str:
-    """Return what it takes to answer from changed documents: indexing, or training again."""
+    """Return the cost of updating to changed documents: indexing, or training again."""
     seconds_again = report.sections.reindex_seconds
     if seconds_again is None:
         return ""

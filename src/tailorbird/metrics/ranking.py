@@ -1,9 +1,8 @@
-"""How well documents are ranked for queries whose right ones are known.
+"""Ranking metrics for judged queries.
 
-As trec_eval computes them: gains are the grades themselves (linear), a document without a
-judgement counts as wrong, and the best order that nDCG is divided by is that of all judged
-documents, found or not. What trec_eval leaves to the order of names, equal scores, is the order
-given here: rankings are lists.
+Computed as in trec_eval: gains are the grades themselves (linear), a document without a judgement
+counts as irrelevant, and nDCG's ideal order contains all judged documents, retrieved or not.
+trec_eval breaks ties by name; here rankings are lists in their given order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +21,13 @@ Judged = Mapping[str, int]
 
 
 def recall(ranking: Sequence[str], grades: Judged, k: int) -> float:
-    """Return the share of the relevant documents that stand among the first `k`."""
+    """Return the share of the relevant documents in the top `k`."""
     relevant = _relevant(grades)
     return len(relevant & set(ranking[:k])) / len(relevant) if relevant else 0.0
 
 
 def precision(ranking: Sequence[str], grades: Judged, k: int) -> float:
-    """Return the share of the first `k` places that hold a relevant document."""
+    """Return the share of the top `k` places with a relevant document."""
     return len(_relevant(grades) & set(ranking[:k])) / k
 
 
@@ -71,8 +70,8 @@ def rank_scores(
     """Return each query's scores ``[n]`` by name: ``ndcg@10``, ``recall@5``, ``mrr``, ``map`` ...
 
     Args:
-        rankings: Per query the documents found, best first, none twice.
-        grades: Per query its judgements; a query without a relevant document scores 0.
+        rankings: For each query the documents, best first, without duplicates.
+        grades: The judgements of each query; a query without a relevant document scores 0.
     """
     pairs = list(zip(rankings, grades, strict=True))
     scores: dict[str, list[float]] = {}
@@ -91,7 +90,7 @@ def mean_scores(each: Mapping[str, Floats], groups: Groups | None = None) -> dic
 
 
 def rank_of(ranking: Sequence[str], grades: Judged) -> int | None:
-    """Return the rank of the first relevant document, from 1; None where none was found."""
+    """Return the rank of the first relevant document, from 1, or None."""
     relevant = _relevant(grades)
     return next((rank for rank, name in enumerate(ranking, start=1) if name in relevant), None)
 

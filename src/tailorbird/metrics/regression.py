@@ -1,6 +1,6 @@
 """Scores of regression; ``predicted`` and ``truth`` are ``[n, targets]`` in their own units.
 
-Of several targets each score is the plain mean over them, as scikit-learn's uniform average.
+With several targets each score is the plain mean over them, as scikit-learn's uniform average.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ def score_all(
 
 
 def explained(predicted: Floats, truth: Floats) -> Floats:
-    """Return each example's part ``[n]`` of R²: their mean is R², so that arms can be paired."""
+    """Return each example's part ``[n]`` of R², whose mean is R², for pairing arms."""
     spread = truth.var(axis=0)
     squares = (np.asarray(predicted, dtype=np.float64) - truth) ** 2
-    # Of values that are all the same nothing can be explained.
+    # Constant values have no variance to explain.
     shares = np.where(spread > 0, divide(squares, np.broadcast_to(spread, squares.shape)), 1.0)
     return np.asarray(1 - shares.mean(axis=1))
 
@@ -75,7 +75,7 @@ class _Column:
 
 
 def _pearson(a: Floats, b: Floats, weights: Floats) -> Floats:
-    """Return Pearson's correlation ``[draws]``; 0 where one side does not vary."""
+    """Return Pearson's correlation ``[draws]``; 0 if one side is constant."""
     total = weights.sum(axis=0)
 
     def centred(x: Floats) -> Floats:
@@ -84,13 +84,13 @@ def _pearson(a: Floats, b: Floats, weights: Floats) -> Floats:
     a, b = centred(a), centred(b)
     both = (a * b * weights).sum(axis=0)
     product = (a**2 * weights).sum(axis=0) * (b**2 * weights).sum(axis=0)
-    # Rounding alone lets a constant vary by the last bits.
+    # Rounding makes a constant vary in its last bits.
     product[product < 1e-24 * total**2] = 0.0
     return np.clip(divide(both, np.sqrt(product)), -1.0, 1.0)
 
 
 class _Ranks:
-    """Middle ranks for any weights: the order is found once."""
+    """Mid-ranks for any weights; the values are sorted once."""
 
     def __init__(self, values: Floats) -> None:
         different, self.group = np.unique(values, return_inverse=True)

@@ -1,9 +1,9 @@
-"""Paired comparisons between arms: what the test examples and the luck of training leave open.
+"""Paired comparisons between arms that account for sampled test examples and chance in training.
 
 An arm is given by *values* ``[trainings, n]``: of each training one value per test example, whose
-mean is the headline score (`intervals.row_influences` makes such values of an F1). How far the
-means of two arms are from the truth of their *methods* has two sources: which examples were
-tested, and how the trainings happened to turn out. The second is in no test of saved models.
+mean is the headline score (`intervals.row_influences` computes such values for an F1). The means of
+two arms deviate from the truth of their *methods* for two reasons: the sampled test examples, and
+chance in the trainings. Tests on saved models ignore the second.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,23 +21,23 @@ from tailorbird.records import Comparison, Luck, Score
 
 DRAWS = 100_000
 PRIOR = 0.02
-"""Standard deviation over trainings, as a share of the scale, before any was repeated."""
+"""Prior standard deviation over trainings, as a share of the scale."""
 PRIOR_FREEDOM = 8.0
 """How many degrees of freedom `PRIOR` weighs: by simulation, see benchmarks/verdict.py."""
-# Pocock (1977), table 1: so much below 5 % each of so many looks must be for 5 % in all.
+# Pocock (1977), table 1: the factor below 5 % that each look needs for 5 % overall.
 _LOOKS = (1.0, 0.05 / 0.0294, 0.05 / 0.0221, 0.05 / 0.0182, 0.05 / 0.0158)
-# Differences up to whose number all signs are tried: 65,536 ways.
+# Up to this many differences all signs are tried: 65,536 ways.
 _EXACT = 16
-# Whole-numbered differences up to this sum have their distribution computed.
+# Integer differences up to this sum have their exact distribution computed.
 _LARGEST_SUM = 400_000
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the headline score of each arm is the mean of.
+    """The values whose mean is each arm's headline score.
 
     Attributes:
-        values: Per arm ``[trainings, n]``.
+        values: ``[trainings, n]`` for each arm.
     """
 
     values: Mapping[str, Floats] = field(default_factory=dict)
@@ -45,11 +45,11 @@ class Outcomes:
 
     @property
     def trained(self) -> list[str]:
-        """The arms whose trainings could have turned out otherwise."""
+        """The arms whose trainings vary by chance."""
         return [name for name in self.values if name not in UNTRAINED]
 
     def luck(self, scale: float) -> Luck | None:
-        """Return how much scores differ from training to training; None: nothing is trained."""
+        """Return the variation of scores between trainings; None without trained arms."""
         if not self.trained:
             return None
         return training_luck(self.values, self.trained, self.groups, scale)
@@ -59,15 +59,15 @@ def training_luck(
     values: Mapping[str, Floats], trained: Collection[str], groups: Groups | None = None,
     scale: float = 1.0,
 ) -> Luck:  # fmt: skip
-    """Return how much scores differ from training to training.
+    """Return the variation of scores between trainings.
 
     The variance of an arm's means over its trainings, less what the rows alone make of it (two-way
     analysis of variance), pooled over the arms by their degrees of freedom, with `PRIOR` beside
     it; never below 0.
 
     Args:
-        values: Per arm ``[trainings, n]``.
-        trained: The arms in which something is trained.
+        values: ``[trainings, n]`` for each arm.
+        trained: The trained arms.
     """
     total, freedom = PRIOR_FREEDOM * (PRIOR * scale) ** 2, PRIOR_FREEDOM
     for name in trained:
@@ -86,10 +86,10 @@ def training_luck(
 
 
 def method_score(model: Score, luck: Luck, trainings: int, name: str) -> Score:
-    """Return the interval of a method's score: what training again would give.
+    """Return the interval of a method's score, which covers training again.
 
     Args:
-        model: The mean over the trainings, with its interval over the choice of test examples.
+        model: The mean over the trainings, with its interval over the sampling of test examples.
     """
     reach = t_quantile(luck.freedom) * luck.deviation / sqrt(trainings)
     # Variances add up on either side of the value (Zou and Donner 2008).
@@ -110,20 +110,20 @@ def compare(
     looks: int = 1,
     seed: int = 13,
 ) -> tuple[Comparison, ...]:
-    """Test arms against each other by their values of the same examples.
+    """Test arms against each other by their values on the same examples.
 
     The p-value is the larger of two: of the paired sign-flip test of the examples (Fisher 1935,
-    section 21; with one training and values of 0 and 1 it is McNemar's exact test), which holds
-    for any number of rows; and, where an arm is trained, of the t-test whose variance has the luck
-    of training in it (`difference`). Two-sided, and Holm-corrected (1979) over all pairs. Where
-    arms were trained again because of what the trainings before had shown, that is corrected too,
-    by Pocock's constants (1977).
+    section 21; with one training and values of 0 and 1 it is McNemar's exact test), which is valid
+    for any number of rows; and, for trained arms, of the t-test whose variance includes the
+    variation between trainings (`difference`). Two-sided, and Holm-corrected (1979) over all pairs.
+    If arms were trained again because of earlier results, that is corrected too, by Pocock's
+    constants (1977).
 
     Args:
-        values: Per arm ``[n]`` or ``[trainings, n]``.
-        trained: The arms whose trainings could have turned out otherwise.
-        pairs: Which arms to compare; default: all, as `values` orders them.
-        looks: How often it was looked whether to train again, the last time included.
+        values: ``[n]`` or ``[trainings, n]`` for each arm.
+        trained: The arms whose trainings vary by chance.
+        pairs: The arms to compare; default: all pairs, in the order of `values`.
+        looks: The number of interim looks at the results, including the last.
 
     Returns:
         One comparison per pair; the difference is the first's mean less the second's.
@@ -156,10 +156,10 @@ def difference(
     a: Arm, b: Arm, trained: Collection[str] = (), luck: Luck | None = None,
     groups: Groups | None = None,
 ) -> Comparison:  # fmt: skip
-    """Return by how much two arms differ, with the error of the difference; nothing is tested.
+    """Return the difference of two arms with its standard error, without a test.
 
-    Its variance is ``s^2/n + tau^2/S_a + tau^2/S_b``: of the examples' differences, means over the
-    S trainings, and of the trainings. Degrees of freedom: Satterthwaite (1946). One imagined win
+    Its variance is ``s^2/n + tau^2/S_a + tau^2/S_b``: of the examples' differences, means over
+    S trainings, and of the trainings. Degrees of freedom: Satterthwaite (1946). One pseudo-win
     for each side, as large as the largest, is added to ``s^2`` (Bonett and Price 2012): two arms
     that agree on all of 20 examples have not been shown to be equal.
     """
@@ -183,23 +183,22 @@ def difference(
 def sign_flip(differences: Floats, parts: int = 1, seed: int = 13) -> tuple[float, str]:
     """Return the two-sided p-value of the sign-flip test of differences, and the test's name.
 
-    If the arms were alike, each difference could as well have had the other sign. Of all ``2**n``
-    ways to choose the signs, p is the share whose sum is at least as far from 0 as the one seen:
-    exact for few differences and for whole-numbered ones, else by 100,000 seeded draws, as
-    ``(1 + as far from 0 as seen) / (1 + draws)``, which is never 0 and never too small (Phipson
-    and Smyth 2010).
+    If the arms were alike, each difference could equally have the other sign. Among all ``2**n``
+    sign combinations, p is the share whose sum is at least as far from 0 as the observed one: exact
+    for few differences and for integer ones, else by 100,000 seeded draws, as ``(1 + as far from 0
+    as seen) / (1 + draws)``, which is never 0 and never too small (Phipson and Smyth 2010).
 
     Args:
         differences: ``[n]``, or sums over groups.
-        parts: A number by which differences that are fractions become whole, such as the number
-            of trainings they are means of.
+        parts: A factor that makes fractional differences integers, such as the number of trainings
+            in their means.
     """
     sizes = np.abs(differences[differences != 0])
     whole = np.round(sizes * parts)
     total = abs(float(differences.sum()))
     if np.allclose(whole, sizes * parts, atol=1e-6) and whole.sum() <= _LARGEST_SUM:
         return _whole_sign_flip(whole.astype(np.int64), round(total * parts)), "exact sign-flip"
-    # Sums of the same numbers in another order may differ in their last bits.
+    # The order of summation changes the last bits.
     reached = total - 1e-9 * float(sizes.sum())
     if len(sizes) <= _EXACT:
         sums = np.zeros(1)
@@ -221,7 +220,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _luck_of(a: Arm, b: Arm, trained: Collection[str], luck: Luck | None) -> float:
-    """Return the part of the variance of a difference that comes from the trainings."""
+    """Return the part of a difference's variance that is due to the trainings."""
     if luck is None:
         return 0.0
     parts = sum(1 / len(np.atleast_2d(values)) for name, values in (a, b) if name in trained)
@@ -248,7 +247,7 @@ def _paired(a: Floats, b: Floats) -> Floats:
             f"arms scored on {runs_a.shape[-1]} and {runs_b.shape[-1]} examples are not paired"
         )
     apart = runs_a.mean(axis=0) - runs_b.mean(axis=0)
-    # The last bits of means over trainings are no difference.
+    # Differences in the last bits of means are rounding.
     scale = max(float(np.abs(runs_a).max()), float(np.abs(runs_b).max()))
     apart[np.abs(apart) <= 1e-12 * scale] = 0.0
     return np.asarray(apart, dtype=np.float64)
@@ -257,8 +256,8 @@ def _paired(a: Floats, b: Floats) -> Floats:
 def _whole_sign_flip(sizes: npt.NDArray[np.int64], observed: int) -> float:
     if observed == 0:
         return 1.0
-    # A coin-flipped +-v has the characteristic function cos(v t), independent ones multiply, and
-    # the transform of the product is the sum's distribution: exact, with no draws to be made.
+    # A random sign of v has the characteristic function cos(v t), independent ones multiply, and
+    # the transform of the product is the sum's exact distribution, without draws.
     reach = int(sizes.sum())
     angles = 2 * np.pi * np.arange(reach + 1) / (2 * reach + 1)
     product = np.ones(reach + 1)
@@ -270,9 +269,9 @@ def _whole_sign_flip(sizes: npt.NDArray[np.int64], observed: int) -> float:
 
 
 def _drawn_sums(sizes: Floats, seed: int) -> Floats:
-    """Return the sums ``[DRAWS]`` of `sizes`, each with a sign drawn by a coin.
+    """Return the sums ``[DRAWS]`` of `sizes` with random signs.
 
-    Eight coins are one random byte, and what eight sizes add up to is looked up for each byte.
+    Eight signs are one random byte, and the sum of eight sizes is looked up for each byte.
     """
     rng = np.random.default_rng(seed)
     eights = np.zeros(-(-len(sizes) // 8) * 8)

@@ -1,4 +1,4 @@
-"""Parts of the test examples, and whether an arm is significantly worse on one of them."""
+"""Slices of the test examples, and whether an arm is significantly worse on one of them."""
 
 from collections.abc import Mapping
 
@@ -14,14 +14,14 @@ _MOST = 30
 
 
 def slices(losses: Floats, parts: Mapping[str, np.ndarray]) -> tuple[Slice, ...]:
-    """Return how each part compares with the rest, the worst first, at most 30.
+    """Compare each slice with the rest; return the worst first, at most 30.
 
     Losses of 0 and 1 are compared by Fisher's exact test, others by Welch's t-test; one-sided,
-    Holm-corrected over the parts.
+    Holm-corrected over the slices.
 
     Args:
         losses: Each example's loss ``[n]``.
-        parts: By name, which examples are in it ``[n]``; those with fewer than 10 inside or
+        parts: By name, the mask of a slice's examples ``[n]``; slices with fewer than 10 inside or
             outside are left out.
     """
     large = {
@@ -56,7 +56,7 @@ def _p_value(inside: Floats, outside: Floats) -> float:
 
 
 def by_length(words: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the shortest and the longest quarter of texts, counted in words."""
+    """Return the shortest and the longest quarter of texts, measured in words."""
     if not len(words):
         return {}
     low, high = np.quantile(words, [0.25, 0.75])

@@ -1,8 +1,8 @@
-"""How like its reference an answer is: functions of two strings, from 0 to 1.
+"""Similarity of an answer and its reference: functions of two strings, from 0 to 1.
 
-Written for any language: letters of every script count as letters, and each Chinese or Japanese
-character as a word, since no spaces part them. On ASCII words they are exactly the published ones;
-where those make two different answers one (3,5 and 35, an empty answer and "A"), these do not.
+They work in any language: letters of every script count as letters, and each Chinese or Japanese
+character as a word, since no spaces separate them. On ASCII words they equal the published metrics;
+where those merge two different answers (3,5 and 35, an empty answer and "A"), these do not.
 """
 
 import re
@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-# An article stands before a word: the last word of "hepatitis A" and of "the answer is A" is none.
+# An article precedes a word: the last word of "hepatitis A" and of "the answer is A" is none.
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b(?=\W+\w|\s+\S)")
 _IDEOGRAPHS = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
 _THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3}){1,40}(?![\d,])")
-# Part of a number: a minus and a point before its digits, and what stands between two of them.
+# Parts of a number: a minus and a point before its digits, and the sign between two digits.
 _OF_NUMBERS = re.compile(
     r"(?<![\w.)])-(?=[$€£¥₹]?-?\.?\d)|(?<=[$€£¥₹])-(?=\.?\d)"
     r"|(?<![\w.])\.(?=\d)|(?<=\d)[^\w\s](?=\d)|(?<=\de)-(?=\d)"
@@ -44,8 +44,8 @@ ANSWER_MARK = "####"
 def normalise(text: str) -> str:
     """Return `text` in lower case without punctuation, articles and extra spaces (SQuAD).
 
-    What is written within a number stays (3,5 is not 35, -3 is not 3) but for thousands' commas,
-    and so does all of a text that would be empty without its punctuation.
+    Signs inside a number stay (3,5 is not 35, -3 is not 3) except thousands' separators, and so
+    does all of a text that consists of punctuation alone.
     """
     bare = _folded(text).lower()
     plain = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), bare)
@@ -57,14 +57,14 @@ def normalise(text: str) -> str:
 
 
 def exact_match(output: str, reference: str) -> float:
-    """Return 1 if both are the same after `normalise`, else 0."""
+    """Return 1 if both are equal after `normalise`, else 0."""
     return float(normalise(output) == normalise(reference))
 
 
 def token_f1(output: str, reference: str) -> float:
     """Return the harmonic mean of precision and recall of words (Rajpurkar et al. 2016, §6.1).
 
-    As SQuAD's evaluation script v1.1, after `normalise`. Two empty answers are alike, as in v2.0.
+    As SQuAD's evaluation script v1.1, after `normalise`. Two empty answers are equal, as in v2.0.
     """
     output_words, expected = normalise(output).split(), normalise(reference).split()
     if not output_words or not expected:
@@ -75,8 +75,8 @@ def token_f1(output: str, reference: str) -> float:
 def rouge_l(output: str, reference: str) -> float:
     """Return the F-measure of the longest common subsequence of words (Lin 2004, §3.1).
 
-    As google-research's ``rouge_score`` without stemming, but for two texts without words: these
-    are alike, 1, when they are the same.
+    As google-research's ``rouge_score`` without stemming, except that two equal texts without words
+    score 1.
     """
     output_words, expected = _words(output), _words(reference)
     if not output_words or not expected:
@@ -85,11 +85,11 @@ def rouge_l(output: str, reference: str) -> float:
 
 
 def numeric_match(output: str, reference: str) -> float:
-    """Return 1 if both give the same number, else 0; 0 when either gives none.
+    """Return 1 if both have the same number, else 0; 0 if either has none.
 
     The number is the one after the last ``####`` (Cobbe et al. 2021, GSM8K), else the last one.
-    Thousands' commas, currency signs and a full stop after it do not matter, nor does 72 or 72.0.
-    A comma before other than three digits is a decimal comma.
+    Thousands' commas, currency signs and a full stop after it are ignored, and 72 equals 72.0. A
+    comma before other than three digits is a decimal comma.
     """
     output_words, expected = number_in(output), number_in(reference)
     return float(output_words is not None and output_words == expected)
@@ -105,7 +105,7 @@ METRICS: dict[str, Callable[[str, str], float]] = {
 
 
 def number_in(text: str) -> Decimal | None:
-    """Return the number that an answer gives, see `numeric_match`."""
+    """Return the number in an answer, see `numeric_match`."""
     text = _folded(text)
     _, mark, marked = text.rpartition(ANSWER_MARK)
     if mark and (first := _NUMBER.search(marked)):
@@ -117,7 +117,7 @@ def number_in(text: str) -> Decimal | None:
 def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
     """Return the length of the longest common subsequence.
 
-    Bit by bit in whole numbers of ``len(a)`` bits (Hyyrö 2004): a row of the table at a time.
+    Bit-parallel, with integers of ``len(a)`` bits (Hyyrö 2004): one table row per step.
     """
     places: dict[str, int] = {}
     for index, word in enumerate(a):
@@ -145,7 +145,7 @@ def _words(text: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    """Return a text with digits, their signs and full-width characters as ASCII has them."""
+    """Return a text with digits, their signs and full-width characters in ASCII."""
     if text.isascii():
         return text
     return "".join(map(_plain, unicodedata.normalize("NFC", text))).translate(_SIGNS)

@@ -1,4 +1,4 @@
-"""Which way to use: the rule. The sentences that tell a manager why are in `verdict_sentences`."""
+"""The rule that chooses the recommended arm; `verdict_sentences` explains it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,13 +34,13 @@ _VALIDATION_LOSSES = ("log_loss", "loss")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the comparisons rest on, and what is asked of them.
+    """The basis of the comparisons, and their criterion.
 
     Attributes:
-        examples: Test examples; 0 to count those of the classes.
-        effective: How many independent ones they are worth, where rows come in groups.
-        luck: How much scores differ from training to training.
-        margin: By how much an arm may be behind and still do, as a share of the scale.
+        examples: Number of test examples; 0: the sum of the classes' counts.
+        effective: The effective number of independent ones, if rows have groups.
+        luck: The variation of scores between trainings.
+        margin: The largest acceptable deficit of an arm, as a share of the scale.
     """
 
     examples: int = 0
@@ -55,19 +55,19 @@ def verdict(
     headline: str = "accuracy",
     evidence: Evidence = Evidence(),  # noqa: B008 - frozen
 ) -> Verdict:
-    """Say which arm is best, which are as good, and which of those to use.
+    """Return the best arm, those as good, and the recommended one.
 
     - *Best* is the best test score of the headline metric, see `best_arm`.
     - *Tied* with it are the arms that are not inferior to it: with 80 % confidence they are behind
       by no more than the margin, ``d + 0.84 se(d) <= margin`` (2 points: 0.02 of a score that
-      reaches 1; 2 % of the best score where the scale is unknown). That a test finds no
-      difference is no evidence of equality, so it does not make a tie.
+      reaches 1; 2 % of the best score where the scale is unknown). That a test finds no difference
+      is no evidence of equality, so it does not make a tie.
     - *Recommended* is the cheapest of the best and the tied, see `cheapest`. It is never
       ``majority`` or ``mean``, which learn nothing, or ``nearest``, which writes nothing, unless
       everything else failed; and none where even the best lies at the floor of its score.
 
     Args:
-        headline: The metric to decide on; losses and their kin are better when lower.
+        headline: The metric to decide on; for losses and their like lower is better.
     """
     scored = [arm for arm in arms if _is_scored(arm, headline)]
     best = best_arm(scored, headline)
@@ -102,25 +102,25 @@ def verdict(
 
 
 def leads(comparisons: Sequence[Comparison], name: str, headline: str) -> dict[str, Comparison]:
-    """Return by how far an arm is ahead of each other one, whichever way is better."""
+    """Return an arm's lead over each other one, positive if it is better."""
     turned = [c if c.a == name else _swapped(c) for c in comparisons if name in (c.a, c.b)]
     way = sign(headline)
     return {c.b: c if way > 0 else replace(c, difference=_negative(c.difference)) for c in turned}
 
 
 def not_inferior(lead: Comparison, margin: float) -> bool:
-    """Tell whether the other arm is behind by no more than the margin, with 80 % confidence."""
+    """Return whether the other arm is behind by at most the margin, with 80 % confidence."""
     return lead.difference.value + SURE * error_of(lead) <= margin + 1e-9
 
 
 def undecided(
     arms: Sequence[ArmReport], comparisons: Sequence[Comparison], headline: str, margin: float
 ) -> frozenset[str]:
-    """Return the arms whose further trainings may change what is recommended; () if settled.
+    """Return the arms whose further trainings could change the recommendation; () if settled.
 
-    Undecided is an arm that is shown, with 80 % confidence, neither to be within the margin of the
-    best nor to be farther behind; and where something cheaper than the best is recommended, that
-    could be recommended in its stead. With it the best and the recommended one are in question.
+    An arm is undecided if it is not shown, with 80 % confidence, to be within the margin of the
+    best or farther behind; if something cheaper than the best is recommended, it must also be a
+    possible replacement. The best and the recommended arm are then included.
     """
     usable = [arm for arm in arms if arm.name not in FLOORS and _is_scored(arm, headline)]
     best = best_arm(usable, headline)
@@ -141,7 +141,7 @@ def undecided(
 
 
 def error_of(comparison: Comparison) -> float:
-    """Return the standard error of a difference; older reports hold its interval alone."""
+    """Return the standard error of a difference; older reports store only its interval."""
     gap = comparison.difference
     return comparison.error or (gap.high - gap.low) / (2 * Z)
 
@@ -149,17 +149,17 @@ def error_of(comparison: Comparison) -> float:
 def best_arm(arms: Sequence[ArmReport], headline: str = "accuracy") -> ArmReport | None:
     """Return the arm with the best test score, or None if none was scored.
 
-    Equal ones are told apart by validation loss, then by cost, then by name.
+    Ties are broken by validation loss, then by cost, then by name.
     """
     scored = (arm for arm in arms if _is_scored(arm, headline))
     return min(scored, key=lambda arm: _order(arm, headline), default=None)
 
 
 def cheapest(arms: Sequence[ArmReport], headline: str = "accuracy") -> ArmReport:
-    """Return the arm that costs least by `rank_cost`, of at least one.
+    """Return the arm with the lowest cost by `rank_cost`, of at least one.
 
-    Time within 1.5 times the least counts as equal, because the clock is no steadier than that;
-    then the smallest artifact counts, within 10 %; then `best_arm` decides.
+    Times up to 1.5 times the least count as equal, since the clock is no more precise; then the
+    smallest artifact counts, within 10 %; then `best_arm` decides.
     """
     left = list(arms)
     for part, same in enumerate((SAME_COST, SAME_SIZE)):
@@ -184,5 +184,5 @@ def _negative(gap: Score) -> Score:
 def _order(arm: ArmReport, headline: str) -> tuple[float, float, tuple[float, float], str]:
     losses = [arm.validation[name].value for name in _VALIDATION_LOSSES if name in arm.validation]
     loss = losses[0] if losses else inf
-    # Rounded, so that the last bits of a mean over seeds do not decide.
+    # Rounded, so that the last bits of a mean over seeds do not matter.
     return -sign(headline) * round(arm.test[headline].value, 9), loss, rank_cost(arm), arm.name

@@ -1,4 +1,4 @@
-"""The sentences of the verdict: why this way, how sure, and what should make one pause."""
+"""The sentences of the verdict: the choice, its certainty, and warnings."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -28,7 +28,7 @@ from tailorbird.records import ArmReport, Comparison, Luck
 
 ALPHA = 0.05
 FLOOR = 0.05
-"""Where all of a score that reaches 1 are below this, it tells nothing."""
+"""If all scores with maximum 1 are below this, they mean nothing."""
 _TELLING = ("perplexity", "loss", "log_loss")
 
 _FLOOR = {
@@ -40,7 +40,7 @@ _FLOOR = {
 
 
 class Case(NamedTuple):
-    """What the rule found; `against` says how far the best arm is ahead of each other one."""
+    """The result of the rule; `against` has the best arm's lead over each other one."""
 
     choice: ArmReport
     best: ArmReport
@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
 
 def reason(case: Case, arms: Sequence[ArmReport]) -> str:
-    """Return the whole reason: what puts all in doubt, the choice, and what is not known."""
+    """Return the whole reason: general doubts, the choice, and what is unknown."""
     if len(case.scored) > 1 and is_at_floor(case):
         words = [_at_floor(case), _failures(arms)]
     else:
@@ -67,7 +67,7 @@ def reason(case: Case, arms: Sequence[ArmReport]) -> str:
 
 
 def is_at_floor(case: Case) -> bool:
-    """Tell whether even the best score is next to nothing, so that differences say nothing."""
+    """Return whether even the best score is near zero, so that differences mean nothing."""
     name = case.headline
     bounded = is_at_most_one(name) and name not in CORRELATIONS and name != "r2"
     return bounded and sign(name) > 0 and case.best.test[name].value < FLOOR
@@ -91,7 +91,7 @@ def _at_floor(case: Case) -> str:
 
 
 def _chance(case: Case) -> str:
-    """Say first where the best arm is not shown to be better than one that learns nothing."""
+    """Return a warning if the best arm is not shown to beat one that learns nothing."""
     if case.best.name in BLIND:
         return ""  # `_floor_is_best` says it
     names = [n for n in BLIND if n in case.against and case.against[n].p_holm >= ALPHA]
@@ -104,7 +104,7 @@ def _chance(case: Case) -> str:
 
 
 def _luck(case: Case) -> str:
-    """Say what another training could change, and what it would take to know."""
+    """Return what another training could change, and what would settle it."""
     if case.luck is None:
         return ""
     level = {case.best.name, *(c.b for c in case.against.values() if c.p_holm >= ALPHA)}
@@ -140,7 +140,7 @@ def _about(case: Case, difference: float) -> str:
 
 
 def nothing_to_use(arms: Sequence[ArmReport]) -> str:
-    """Say why there is no recommendation at all."""
+    """Return why there is no recommendation."""
     if not arms:
         return "Nothing was run, so there is nothing to recommend."
     whys = [f"{arm.name} {arm.status} ({_short(arm.why)})" for arm in arms]
@@ -199,7 +199,7 @@ def _floor_is_best(case: Case) -> str:
 
 
 def _ahead(case: Case) -> str:
-    """Return how far ahead the best arm is, when no other is shown to be within the margin."""
+    """Return the best arm's lead if no other is shown to be within the margin."""
     others = [c for c in case.against.values() if c.b not in (*BLIND, NEAREST)]
     doubtful = [c for c in others if c.p_holm >= ALPHA]
     if doubtful:
@@ -225,14 +225,14 @@ def _ahead(case: Case) -> str:
 
 
 def _limit(case: Case, arms: Sequence[ArmReport]) -> str:
-    """Return how large a difference could have been missed: half its interval's width."""
+    """Return the difference that could have been missed: half the interval's width."""
     gaps = [case.against[arm.name].difference for arm in arms]
     missed = max((gap.high - gap.low) / 2 for gap in gaps)
     return f"{_on(case)} a difference below {_gap(case, missed)} could not have been seen."
 
 
 def _on(case: Case) -> str:
-    """Return what was tested: ``On these 200 test examples (worth 90 independent ones)``."""
+    """Return the test set in words: ``On these 200 test examples (worth 90 independent ones)``."""
     worth = ""
     if case.effective is not None and case.examples and case.effective < 0.95 * case.examples:
         worth = f" (in groups: worth {case.effective:,.0f} independent ones)"
@@ -254,7 +254,7 @@ def _saving(choice: ArmReport, best: ArmReport) -> str:
 
 
 def _floor_doubts(case: Case) -> str:
-    """Warn of what the best arm is not measurably above, though no training went into it."""
+    """Return a warning about untrained arms that the best arm does not measurably beat."""
     best, choice = case.best.name, case.choice.name
     if best in (*BLIND, NEAREST):
         return ""
@@ -266,7 +266,7 @@ def _floor_doubts(case: Case) -> str:
 
 
 def _in_vain(case: Case) -> str:
-    """Name the trained arms that score no better than what needs no training."""
+    """Name the trained arms that score no better than an untrained one."""
     trained = [arm for arm in case.scored if arm.name not in UNTRAINED]
     lines = []
     for floor in (BASE, NEAREST) if case.best.name != NEAREST else (BASE,):

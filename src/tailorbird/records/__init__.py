@@ -1,4 +1,4 @@
-"""The values that travel between rooms: frozen, plain, and free of behaviour."""
+"""Frozen, plain records that the other packages exchange."""
 
 from tailorbird.records.knowledge import (
     Answer as Answer,

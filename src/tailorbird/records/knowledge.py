@@ -1,16 +1,16 @@
-"""Documents, chunks, hits and answers: what retrieval hands on."""
+"""Records of retrieval: documents, chunks, hits, passages and answers."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """From where in a document's text on something holds: its page, its headings.
+    """Page and headings of a document's text from an offset on.
 
     Attributes:
         start: Offset in the document's text, in characters.
-        page: Page, slide or sheet, counted from 1; None where the kind has none.
-        headings: Trail of headings above this place, the outermost first.
+        page: Page, slide or sheet, counted from 1; None if the kind has none.
+        headings: Path of headings above this place, the outermost first.
     """
 
     start: int
@@ -23,12 +23,12 @@ class Document:
     """One text of a knowledge base.
 
     Attributes:
-        source: What it is known by, once in a knowledge base: a file's path, or the path with
-            ``#`` and the row's id for files of many documents.
-        marks: Where pages and headings begin, by offset; the first stands at 0.
-        metadata: What filters may ask for: ``path``, ``kind``, ``modified`` (ISO 8601) and the
-            columns or front matter of the user.
-        digest: Hash of all of the above but ``modified``: equal when nothing has changed.
+        source: Its unique name in a knowledge base: a file's path, or the path with ``#`` and the
+            row's id for files of many documents.
+        marks: Starts of pages and headings, by offset; the first is at 0.
+        metadata: Values for filters: ``path``, ``kind``, ``modified`` (ISO 8601) and the user's
+            columns or front matter.
+        digest: Hash of all of the above but ``modified``: equal if nothing has changed.
     """
 
     source: str
@@ -41,15 +41,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a document, the unit that is embedded and found.
+    """A piece of a document, the unit of embedding and search.
 
     Attributes:
         id: 32 hex digits: hash of source, position and text.
         position: Its number in the document, from 0.
-        text: ``document.text[start:end]``, to the letter.
-        title: The document's title; what of it leaves half of the chunk's tokens to the text.
-        headings: Trail of headings at its first character; the outermost go first where there is
-            no room for all.
+        text: ``document.text[start:end]``, verbatim.
+        title: The document's title, cut so that half of the chunk's tokens remain for the text.
+        headings: Path of headings at its first character; without room for all, the outermost are
+            dropped first.
         tokens: Length in the embedder's tokens, title and headings included.
     """
 
@@ -67,13 +67,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that was found.
+    """A retrieved chunk.
 
     Attributes:
-        score: What it is ranked by, higher is better.
-        dense: Cosine similarity to the question; None where that side did not find it.
-        words: BM25; None where that side did not find it.
-        reranked: A cross-encoder's score, where one ranked.
+        score: Its ranking score, higher is better.
+        dense: Cosine similarity to the question; None if the dense search did not find it.
+        words: BM25; None if the word search did not find it.
+        reranked: A cross-encoder's score, if it was reranked.
     """
 
     chunk: Chunk
@@ -86,10 +86,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Neighbouring hits of one document joined: what a prompt or an answer cites.
+    """Joined neighbouring hits of one document: the unit of prompts and citations.
 
     Attributes:
-        number: What a citation names, from 1; 0 while it has none.
+        number: Its number in citations, from 1; 0 if it has none.
         text: ``document.text[start:end]``.
         score: The best of its hits'.
         dense: The best cosine similarity of its hits.
@@ -112,7 +112,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where a sentence has its support: offsets are of the document's text."""
+    """The place that supports a sentence; offsets are in the document's text."""
 
     number: int
     source: str
@@ -127,11 +127,11 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One sentence of an answer, with what was checked of it.
+    """One sentence of an answer, with the result of its check.
 
     Attributes:
-        citations: Those that stood the check.
-        wrong: Numbers it cited that were not supplied, or whose passage does not say it.
+        citations: Its confirmed citations.
+        wrong: Cited numbers that do not exist, or whose passage does not support it.
     """
 
     text: str
@@ -145,10 +145,10 @@ class Answer:
     """An answer from a knowledge base.
 
     Attributes:
-        searched: What was searched for: the question, rewritten with the conversation.
-        dropped: Passages that were found and not given, each with the reason.
-        refused: Whether it says that it does not know.
-        why: Why it refused; empty otherwise.
+        searched: The search query: the question, rewritten with the conversation.
+        dropped: Retrieved passages left out of the prompt, each with the reason.
+        refused: Whether it is a refusal.
+        why: The reason of a refusal; empty otherwise.
         generator: ``extractive``, a run, a model or an endpoint.
         prompt_tokens: Length of the prompt; 0 without one.
     """

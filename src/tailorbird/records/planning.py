@@ -1,4 +1,4 @@
-"""What a plan says: memory by term, and what fits which device."""
+"""Records of a plan: memory by term, and what fits which device."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,10 +10,10 @@ Phase = Literal["load", "train", "evaluate"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryTerm:
-    """One thing that takes memory.
+    """One consumer of memory.
 
     Attributes:
-        bytes: How much it takes when most memory is held.
+        bytes: Its size at the peak.
     """
 
     name: str
@@ -23,14 +23,14 @@ class MemoryTerm:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What training with one method holds at most.
+    """The peak memory of training with one method.
 
     Attributes:
-        phase: When most is held.
-        trained, total: Parameters that are trained, and all.
-        how: ``traced``: our own step on shapes; ``formula``: the architecture is not known.
+        phase: The phase of the peak.
+        trained, total: Numbers of trained and of all parameters.
+        how: ``traced``: our own step on shapes; ``formula``: the architecture is unknown.
         flops: Of one optimizer step: matrix products and attention.
-        notes: What the plan assumes, in words.
+        notes: The plan's assumptions, in words.
     """
 
     method: str
@@ -51,13 +51,13 @@ class MemoryPlan:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFit:
-    """Whether a method fits a device, and the smallest change that makes it.
+    """Whether a method fits a device, and the smallest change that makes it fit.
 
     Attributes:
-        bytes: What the method takes as it was asked for.
+        bytes: The method's memory with the given settings.
         fits: Whether that fits with a tenth to spare.
         change: The smallest change that makes it fit, as settings; empty: it fits, or nothing does.
-        changed_bytes: What it takes then.
+        changed_bytes: The memory after the change.
         values: The change as settings of `train` and their values.
     """
 
@@ -73,15 +73,15 @@ class DeviceFit:
 
 @dataclass(frozen=True, slots=True)
 class TimePlan:
-    """How long training with one method takes.
+    """The time of training with one method.
 
     Attributes:
-        epochs: Passes over the training examples at most; early stopping may end them before.
-        epoch_seconds: One pass, its validations included.
+        epochs: The most passes over the training examples; early stopping may end them before.
+        epoch_seconds: One pass, validations included.
         seconds: All passes.
-        read_seconds: For labelling or scoring a text afterwards; None where it was not measured.
-        price: What the time costs, where a price was given.
-        how: Where the rate comes from, in words.
+        read_seconds: Time to predict or score a text afterwards; None if not measured.
+        price: Cost of the time, if a price was given.
+        how: The origin of the rate, in words.
     """
 
     method: str
@@ -95,11 +95,11 @@ class TimePlan:
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
-    """What answering takes after training, for one context and number of people at once.
+    """The memory of generation after training, for one context length and number of users.
 
     Attributes:
         fits: Whether that fits the device with a tenth to spare.
-        tokens_per_second: Of all together; None where the device's bandwidth is not known.
+        tokens_per_second: Total throughput; None if the device's bandwidth is unknown.
     """
 
     context: int
@@ -111,19 +111,19 @@ class ServingPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that `tailor plan` says.
+    """The result of `tailor plan`.
 
     Attributes:
-        device: Where it would be trained, in words.
+        device: The training device, in words.
         workload: Batch, length and the rest, as settings.
         memory: By method.
         fits: By method and device.
-        why_not: Methods that cannot be, with the reason.
-        peers: What usual rules say of full fine-tuning, in bytes.
-        notes: What the plan assumes, in words.
-        time: By method, where a rate is known.
-        serving: Of models that write: by context and people at once.
-        curve: What more labels would buy, where it was asked for.
+        why_not: Impossible methods, with the reason.
+        peers: Estimates for full fine-tuning by common rules of thumb, in bytes.
+        notes: The plan's assumptions, in words.
+        time: By method, if a rate is known.
+        serving: For generative models: by context length and number of users.
+        curve: The learning curve, if requested.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What a comparison on questions found: documents, fine-tuning, or both."""
+"""Records of a comparison on questions: retrieval, fine-tuning, or both."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +9,12 @@ from tailorbird.records.tuning import Status
 
 @dataclass(frozen=True, slots=True)
 class QuestionCost:
-    """What an arm costs; None where it does not apply.
+    """The cost of an arm; None where not applicable.
 
     Attributes:
-        answer_seconds: Of 1,000 questions, passages found included.
-        prompt_tokens, answer_tokens: Of 1,000 questions, read and written.
-        train_seconds: Of its training, or of the training of the weights that it takes.
+        answer_seconds: For 1,000 questions, including retrieval.
+        prompt_tokens, answer_tokens: For 1,000 questions.
+        train_seconds: Of its training, or of the training of the weights that it uses.
     """
 
     answer_seconds: float
@@ -25,19 +25,19 @@ class QuestionCost:
     artifact_bytes: int | None = None
 
     def total_seconds(self, questions: int) -> float:
-        """Return the seconds of training and of answering so many questions."""
+        """Return the seconds of training and of answering `questions` questions."""
         return (self.train_seconds or 0.0) + self.answer_seconds * questions / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeScores:
-    """How an arm answers after the documents changed, without training again.
+    """An arm's answers after the documents changed, without training again.
 
     Attributes:
-        before: Share of the changed questions that it answered rightly before.
-        current, stale, other: Shares that give the new answer, the old one, anything else.
-        control: By how much its share of right answers to untouched questions moved; None where
-            the change touches all.
+        before: Share of the changed questions answered correctly before.
+        current, stale, other: Shares of answers with the new answer, the old one, anything else.
+        control: Change in the share of correct answers to unaffected questions; None if the change
+            affects all.
     """
 
     before: Score
@@ -49,15 +49,15 @@ class ChangeScores:
 
 @dataclass(frozen=True, slots=True)
 class QuestionArmReport:
-    """How one way of answering fared.
+    """The results of one way of answering.
 
     Attributes:
-        scores: By name: ``answer_match`` and what stands beside it.
-        failures: Answers that are not right, by where it went wrong.
-        change: After the documents changed; None where that was not tested.
-        bound: Whether it is given the right passage: never recommended.
-        floor: Whether it is there to be beaten.
-        retrieves: Whether it reads what is found.
+        scores: By name: ``answer_match`` and further metrics.
+        failures: Numbers of wrong answers, by kind of failure.
+        change: After the documents changed; None if not tested.
+        bound: Whether it gets the relevant passage: never recommended.
+        floor: Whether it is a baseline to beat.
+        retrieves: Whether it uses retrieved passages.
     """
 
     name: str
@@ -79,7 +79,7 @@ class QuestionArmReport:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """What an arm answered to one question, and the mark that it got."""
+    """An arm's answer to one question, with its mark."""
 
     arm: str
     text: str
@@ -89,11 +89,11 @@ class ShownAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ShownQuestion:
-    """A question about which arms disagree.
+    """A question on which arms disagree.
 
     Attributes:
-        passages: What was found: heading, text, and whether it holds the answer.
-        stale: The answer before a change; empty where nothing changed.
+        passages: Retrieved passages: heading, text, and whether it contains the answer.
+        stale: The answer before a change; empty without one.
     """
 
     id: str
@@ -106,10 +106,10 @@ class ShownQuestion:
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """From how many questions on an arm that was trained has cost no more than one that was not.
+    """The number of questions from which a trained arm costs no more than an untrained one.
 
     Attributes:
-        questions: None: never, for it also answers more slowly.
+        questions: None: never, since it also answers more slowly.
     """
 
     trained: str
@@ -119,13 +119,13 @@ class BreakEven:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSections:
-    """What the report of a comparison on questions has of its own.
+    """The sections of a report on questions.
 
     Attributes:
-        hits: Of the retriever, by name: the answer, or the right document, among the first k.
+        hits: Of the retriever, by name: the answer, or the relevant document, in the top k.
         contamination: What may make an arm look better than it is: shares by name.
-        budget: What was chosen to fit this machine, in words.
-        reindex_seconds: Of bringing the knowledge base up to date with the change.
+        budget: Amounts chosen for this machine, in words.
+        reindex_seconds: Time to update the knowledge base after the change.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""What a run found: one record for every kind of it, whose own facts stand in its sections."""
+"""The report of a run: one record for all kinds, with sections of its kind."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Generic, Literal, get_args
@@ -16,15 +16,15 @@ Kind = Literal["tune", "compare", "questions", "rag", "retriever"]
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Generic[Arm, Sections]):
-    """Everything a run found; `report.json` is this, `report.html` draws it.
+    """All results of a run; `report.json` stores it, `report.html` displays it.
 
     Attributes:
-        kind: What was run; `KINDS` says what its arms and sections are.
+        kind: The kind of run; `KINDS` defines its arms and sections.
         sections: What only reports of this kind have.
-        headline: The metric that the verdict is decided on, a key of every arm's scores.
-        command: What repeats the run.
+        headline: The metric of the verdict, a key of every arm's scores.
+        command: A command that repeats the run.
         created: When it began, ISO 8601.
-        settings: What was set to other than its default.
+        settings: The settings that differ from their defaults.
     """
 
     kind: Kind
@@ -43,7 +43,7 @@ class Report(Generic[Arm, Sections]):
 
     @property
     def data(self: "Report[ArmReport, TuningSections]") -> DataSummary:
-        """What the labelled data was."""
+        """The labelled data."""
         return self.sections.data
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ KINDS: dict[str, Any] = {
     "rag": JudgeReport,
     "retriever": RetrieverReport,
 }
-# What fields are called in `report.json` where not by their name; None: they are left out.
+# Names of fields in `report.json`, if they differ; None: left out.
 _NAMES: dict[str, dict[str, str | None]] = {
     "rag": {"arms": "sides", "verdict": None, "model": None},
     "retriever": {"model": "base", "comparisons": "tests", "arms": None, "verdict": None},
@@ -77,11 +77,11 @@ _NAMES: dict[str, dict[str, str | None]] = {
 
 
 def report_from_json(plain: dict[str, Any]) -> "Report[Any, Any]":
-    """Rebuild a `Report` from what `Report.to_json` made.
+    """Rebuild a `Report` from the output of `Report.to_json`.
 
     Raises:
-        KeyError: Its kind is missing or not known.
-        ValidationError: A required field is missing, or a value is of another type.
+        KeyError: Its kind is missing or unknown.
+        ValidationError: A required field is missing, or a value has another type.
     """
     from pydantic import TypeAdapter
 

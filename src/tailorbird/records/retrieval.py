@@ -1,4 +1,4 @@
-"""Questions with known right documents: how well they are answered, before and after tuning."""
+"""Records of judged questions, and of retrieval before and after tuning."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ from tailorbird.records.scores import Score
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question whose right documents are known.
+    """One question with known relevant documents.
 
     Attributes:
         judged: Grades by document; above 0: relevant.
-        answers: Right answers, any of which will do; empty where none are known.
-        answerable: Whether the documents hold an answer.
-        changed: Right answers once the documents are changed; empty: the same.
+        answers: Correct answers, any of which suffices; empty if unknown.
+        answerable: Whether the documents contain an answer.
+        changed: Correct answers after a change of documents; empty: the same.
         document: What its source is a part of, as a paragraph is of an article; else empty.
     """
 
@@ -28,7 +28,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class SideReport:
-    """How one way of ranking fared: words, dense, hybrid, reranked.
+    """The scores of one way of ranking: words, dense, hybrid, reranked.
 
     Attributes:
         scores: By name, e.g. ``ndcg@10``, means over queries.
@@ -40,12 +40,12 @@ class SideReport:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A question whose right documents are not among the first ten.
+    """A question without a relevant document in the top ten.
 
     Attributes:
         ranks: By side, the rank of the first relevant document; None: not among the candidates.
-        why: Which side missed it, in words.
-        found: What stands first instead, best first.
+        why: The side that missed it, in words.
+        found: The top results instead, best first.
     """
 
     id: str
@@ -58,12 +58,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Below which confidence the answer is "I don't know".
+    """The confidence below which the answer is "I don't know".
 
     Attributes:
-        value: The best passage's cosine (BM25 where no vectors are asked).
-        refused: Share of the questions refused though a right passage was found.
-        caught: Share refused of the same questions with their right documents left out.
+        value: The best passage's cosine (BM25 without a dense search).
+        refused: Share of the questions refused although a relevant passage was found.
+        caught: Share refused of the same questions without their relevant documents.
     """
 
     value: float
@@ -73,15 +73,15 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class RankingSections:
-    """What the report of `tailor evaluate --store` has of its own.
+    """The sections of a report of `tailor evaluate --store`.
 
     Attributes:
-        weight: Of the dense side, as it is kept for questions from now on.
+        weight: The dense side's weight, saved for further questions.
         how: How the weight was chosen, in words.
-        by_weight: Mean nDCG@10 of the queries that chose, by weight.
+        by_weight: Mean nDCG@10 of the tuning queries, by weight.
         threshold: For "I don't know"; None: too few questions.
-        answers: Scores of the written answers; empty where none are known.
-        answered_by: What wrote them.
+        answers: Scores of the generated answers; empty if none are known.
+        answered_by: The generator of the answers.
     """
 
     store: str
@@ -99,12 +99,12 @@ class RankingSections:
 
 @dataclass(frozen=True, slots=True)
 class RankingPair:
-    """What a retriever learns from: a query and a text that answers it.
+    """A training example of a retriever: a query and a text that answers it.
 
     Attributes:
         source: The document of that text.
-        others: Further documents that are right: never negatives of this query.
-        negatives: Texts that look right and are not.
+        others: Further relevant documents: never negatives of this query.
+        negatives: Similar but irrelevant texts.
         negative_sources: Their documents.
     """
 
@@ -128,7 +128,7 @@ class RetrieverPoint:
 
 @dataclass(frozen=True, slots=True)
 class QueryChange:
-    """One held-out query before and after.
+    """One held-out query before and after tuning.
 
     Attributes:
         before, after: nDCG@10.
@@ -145,17 +145,17 @@ class QueryChange:
 
 @dataclass(frozen=True, slots=True)
 class RetrieverSections:
-    """A tuned embedder or reranker, and whether it was published.
+    """The sections of a report on a tuned embedder or reranker.
 
     Attributes:
         tuned: ``embedder`` or ``reranker``.
         words: The gate's decision with its figures.
-        before, after: What was compared, nDCG@10 with intervals by name: ``dense``, ``hybrid``;
-            of a reranker ``none``, ``old``.
-        weights: Of the dense side in the fusion, before and after; None where there is no fusion.
-        pairs: Training pairs by where they come from.
-        left_out: Generated pairs that said what a kept-out query says.
-        share: Of the tuned weights in the mean with the old ones.
+        before, after: nDCG@10 with intervals by name: ``dense``, ``hybrid``; for a reranker
+            ``none``, ``old``.
+        weights: The dense side's weight before and after; None without fusion.
+        pairs: Numbers of training pairs by origin.
+        left_out: Generated pairs that repeat a held-out query.
+        share: Weight of the tuned model in the average with the old one.
         changes: Held-out queries, the largest differences first.
     """
 

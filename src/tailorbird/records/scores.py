@@ -1,11 +1,11 @@
-"""How an arm fared: scores, and the examples behind them."""
+"""Records of an arm's scores and the examples behind them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric with its 95 % interval (equal to the value where none was computed)."""
+    """A metric with its 95 % interval (equal to the value if not computed)."""
 
     value: float
     low: float
@@ -14,11 +14,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Luck:
-    """How much a score differs from training to training.
+    """The variation of a score between trainings.
 
     Attributes:
         deviation: Standard deviation of the score over trainings of one method.
-        freedom: Degrees of freedom with which it is known; 8 of them are assumed.
+        freedom: Its degrees of freedom; 8 of them are assumed.
     """
 
     deviation: float
@@ -27,10 +27,10 @@ class Luck:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How one class fared on the test set.
+    """The scores of one class on the test set.
 
     Attributes:
-        threshold: Of several labels, the probability from which it is given.
+        threshold: For multilabel, the probability from which the label is predicted.
     """
 
     label: str
@@ -43,7 +43,7 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Test predictions of similar confidence: what was claimed and what was right."""
+    """Test predictions of similar confidence: mean confidence and accuracy."""
 
     confidence: float
     accuracy: float
@@ -62,11 +62,11 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class WrongExample:
-    """A test example the arm got wrong.
+    """A misclassified test example.
 
     Attributes:
-        confidence: The probability of the label it predicted; 0 where it predicts no single one.
-        loss: How far off it was: a loss in nats, or of regression the distance.
+        confidence: The probability of the predicted label; 0 if it predicts no single one.
+        loss: The loss in nats, or for regression the distance.
     """
 
     row: int
@@ -80,7 +80,7 @@ class WrongExample:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """What one target of a test example is, and what was predicted."""
+    """True and predicted value of one target of a test example."""
 
     target: str
     truth: float
@@ -89,11 +89,11 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """How an arm fared on a part of the test examples, against the others.
+    """An arm's loss on a part of the test examples, compared with the rest.
 
     Attributes:
-        name: Which part: ``"class: sport"``, ``"long texts (40 words or more)"``.
-        loss: Their mean loss (of labels the share that is wrong).
+        name: The part: ``"class: sport"``, ``"long texts (40 words or more)"``.
+        loss: Their mean loss (for labels the error rate).
         rest: The same of the others.
         p_holm: One-sided p-value of the loss being higher in the slice, Holm-corrected.
         worse: Whether it is significantly so, at 5 %.
@@ -159,14 +159,14 @@ class CurveScore:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What more training examples are expected to add.
+    """The expected gain from more training examples.
 
     Attributes:
         rows: Training examples in all.
-        more: How many of them are new.
-        gain: What they add to the score of all there are now.
+        more: The number of new ones.
+        gain: The gain over the score of all present ones.
         low, high: Its 90 % interval.
-        why_not: Why it cannot be told; empty: it can.
+        why_not: Why it is unknown; empty: it is known.
     """
 
     rows: int
@@ -179,12 +179,12 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """What more labels would buy.
+    """The score by number of training examples.
 
     Attributes:
-        metric: The score, as it is counted here: higher is better, so losses are negative.
+        metric: The score as counted here: higher is better, so losses are negative.
         scores: By size, the last with all training examples.
-        gains: What more examples are expected to add, nearest first.
+        gains: The expected gains from more examples, nearest first.
         why_not: Why there is no curve; empty: there is one.
     """
 

@@ -1,4 +1,4 @@
-"""The table of tasks: the plain facts of each, and what the numbers mean that a head puts out."""
+"""The table of tasks: the plain facts of each, and the meaning of a head's outputs."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,23 +12,23 @@ _WRITES = ("text-generation", "Text generation")
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task's plain facts; what is computed for it stands in its leaf in `tasks/`.
+    """A task's plain facts; its computations are in its module in `tasks/`.
 
     Attributes:
-        words: What it answers with, in words.
-        answers: The same of all its answers together.
-        problem: What transformers calls it (``problem_type``); of written answers nothing.
-        losses: The losses it can be trained by, its default first.
-        headline: The metric of the verdict; validations are judged by it too, where a head answers.
-        baseline: The arm that does not look at the text.
+        words: The kind of its answer, in words.
+        answers: The same in the plural.
+        problem: transformers' ``problem_type``; empty for generation.
+        losses: The possible training losses, the default first.
+        headline: The metric of the verdict, and of validation for tasks with a head.
+        baseline: The arm that ignores the text.
         purpose: What a model of it does, for its card; of a ``{noun}`` or ``{what}``, ``{count}``
             labels with their noun, or by ``{data}``.
-        caveat: What to beware of in its answers, for its card.
-        label: What a label is called, one and several.
-        head: Whether a head answers, with labels or numbers, and not the model in words.
+        caveat: A warning about its answers, for its card.
+        label: The word for a label, singular and plural.
+        head: Whether a head predicts labels or numbers, instead of generating text.
         prompts: Whether prompts are answered in words.
-        per_word: Whether there is an answer for each word, and not one for the text.
-        pipeline: What the model hub calls it, and its name there in words.
+        per_word: Whether there is an answer for each word, instead of one for the text.
+        pipeline: The model hub's name of the task, and its name there in words.
     """
 
     name: TaskName
@@ -60,12 +60,12 @@ class TaskSpec:
 
     @property
     def numbers(self) -> bool:
-        """Whether numbers are learnt."""
+        """Whether it is regression."""
         return self.problem == NUMBERS
 
     @property
     def examples(self) -> str:
-        """What its rows are called where they are counted."""
+        """The word for its rows in counts."""
         return "examples" if self.head else "conversations" if self.prompts else "texts"
 
 
@@ -118,24 +118,24 @@ TASKS: dict[TaskName, TaskSpec] = {spec.name: spec for spec in (
 
 
 def has_head(task: str) -> bool:
-    """Say whether a head answers what is asked, with labels or numbers."""
+    """Return whether a head predicts labels or numbers."""
     return task in TASKS and TASKS[task].head
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the numbers that a head puts out mean; kept beside every saved model.
+    """The meaning of a head's outputs; saved beside every model.
 
     Attributes:
         task: A key of `TASKS`.
-        labels: The labels in the order of the outputs; of regression the names of the targets.
-        mean: Of regression, each target's mean over the training examples.
+        labels: The labels in the order of the outputs; for regression the names of the targets.
+        mean: For regression, each target's mean over the training examples.
         deviation: Likewise its standard deviation: a head learns ``(value - mean) / deviation``.
-        thresholds: Of multi-label, the probability from which each label is given; of rows that
-            were answered by several models (folds) likewise for each row.
+        thresholds: For multilabel, the probability from which each label is predicted; for rows
+            predicted by several models (folds) one per row.
         pairs: An example is two texts.
-        pooling: Where the two are read one by one (a bi-encoder), how the vector of each is
-            pooled (sentence-transformers' modes); empty where they are read together.
+        pooling: For separately encoded pairs (a bi-encoder), the pooling of each vector
+            (sentence-transformers' modes); empty if the two are read together.
     """
 
     task: TaskName = "classification"
@@ -148,11 +148,11 @@ class Target:
 
     @property
     def bi_encoder(self) -> bool:
-        """Whether the texts of a pair are read one by one."""
+        """Whether the texts of a pair are encoded separately."""
         return bool(self.pooling)
 
     def of_row(self, i: int) -> "Target":
-        """Return what the outputs of one row mean."""
+        """Return the meaning of one row's outputs."""
         if not self.thresholds or not isinstance(self.thresholds[0], tuple):
             return self
         return replace(self, thresholds=self.thresholds[i])

@@ -1,4 +1,4 @@
-"""Examples, scores and reports: what tuning and comparing hand on."""
+"""Records of tuning and comparing: examples, scores and reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,8 @@ TaskName = Annotated[str, AfterValidator(_task_name)]
 
 
 THOUGHTS = ("reasoning_content", "thinking")
-"""What chat templates call an assistant's thoughts before its answer; each knows one of them."""
+"""The chat templates' names for an assistant's reasoning before its answer; each uses one of
+them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Message:
 
     Attributes:
         role: ``system``, ``user``, ``assistant`` or ``tool``.
-        trained: Whether an assistant's turn is trained on; other roles never are.
-        extra: What else the chat template may want (``tool_calls``, ``name``, ``tool_call_id``,
+        trained: Whether an assistant's turn is trained; other roles never are.
+        extra: Further fields for the chat template (``tool_calls``, ``name``, ``tool_call_id``,
             the `THOUGHTS`).
     """
 
@@ -62,21 +63,21 @@ class Example:
     """One row of the user's data.
 
     Attributes:
-        text: What the model reads. Of a conversation: the words before the last assistant turn,
-            for people, for the search for duplicates and for retrieval; the model reads
-            `messages`. Of plain text: the text.
-        label: What it should answer; None when unknown (prediction) or for plain text. Of a
-            conversation: the last assistant turn.
+        text: The model's input. For a conversation: the words before the last assistant turn, for
+            people, duplicate detection and retrieval, while the model reads `messages`. For plain
+            text: the text.
+        label: The true answer; None if unknown (prediction) or for plain text. For a conversation:
+            the last assistant turn.
         row: The row's number in its file, counted from 1 without the header.
-        messages: The whole conversation, the answer included; empty for labels and plain text.
-        tools: Tool definitions the conversation may call, as the template takes them.
-        pair: Of two texts that belong together, both; `text` is the two, one under the other.
-        labels: Of multi-label data, its labels; none is an answer too. Of token classification
-            the label of each word. `label` lists them.
-        values: Of regression, its numbers, one per target; `label` writes them.
-        words: Of token classification, the words; `text` joins them.
-        group: Whose it is: rows of one group are never in two parts; empty where not asked for.
-        time: When it was, in seconds; only the order matters. None where not asked for.
+        messages: The whole conversation, including the answer; empty for labels and plain text.
+        tools: Tool definitions of the conversation, as the template takes them.
+        pair: For pairs of texts, both; `text` is the two, one under the other.
+        labels: For multilabel, its labels, possibly none. For token classification the label of
+            each word. `label` lists them.
+        values: For regression, its numbers, one per target; `label` writes them.
+        words: For token classification, the words; `text` joins them.
+        group: Its group: rows of one group are never in two parts; empty if not requested.
+        time: Its time, in seconds; only the order matters. None if not requested.
     """
 
     text: str
@@ -97,7 +98,7 @@ class ExamplesOnDisk(Protocol):
     """Training examples that stay in a file, a `Sequence` of them.
 
     Attributes:
-        folder: Where more may be kept beside them.
+        folder: A folder for further files.
     """
 
     folder: Path
@@ -105,11 +106,11 @@ class ExamplesOnDisk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing a data check found.
+    """One finding of a data check.
 
     Attributes:
         code: Short stable name, for example ``overlap`` or ``near_duplicates``.
-        level: ``warning`` when the user should act, ``info`` otherwise.
+        level: ``warning`` if the user should act, ``info`` otherwise.
     """
 
     code: str
@@ -121,15 +122,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Checked examples, ready to train on: the same object for every arm of a comparison.
+    """Checked examples, ready for training: the same object for every arm of a comparison.
 
     Attributes:
-        validation: Examples that settings and early stopping are chosen on.
-        labels: Every label, sorted; a label's index is its class id. Of regression the names of
-            the targets; empty where words are written or read on.
-        how: Where the split came from, in words (``"given files"``, ``"stratified, seed 13"``).
-        form: The format the rows were in, in words (``"instruction, input, output (Alpaca)"``).
-        separator: What stood between the labels in a cell; of numbers, their decimal mark.
+        validation: Examples for choosing settings and early stopping.
+        labels: Every label, sorted; a label's index is its class id. For regression the names of
+            the targets; empty for generation and plain text.
+        how: The origin of the split, in words (``"given files"``, ``"stratified, seed 13"``).
+        form: The format of the rows, in words (``"instruction, input, output (Alpaca)"``).
+        separator: The separator of labels in a cell; for numbers, their decimal mark.
     """
 
     train: Sequence[Example]
@@ -145,7 +146,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an arm cost; None where it does not apply."""
+    """The cost of an arm; None where not applicable."""
 
     train_seconds: float | None = None
     search_seconds: float | None = None
@@ -162,8 +163,8 @@ class Cost:
 class CurvePoint:
     """One validation during training; losses are means in nats.
 
-    Of classification per example; of written answers per answer token, and the accuracy is the
-    share of answer tokens that were the likeliest. Of other tasks it is their own figure: macro-F1
+    For classification per example; for generation per answer token, and the accuracy is the
+    share of answer tokens that were the most likely. Other tasks have their own metric: macro-F1
     or R².
     """
 
@@ -177,7 +178,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a training example as the model reads it, and whether it is trained on."""
+    """A part of a decoded training example, and whether it is trained."""
 
     text: str
     trained: bool
@@ -194,7 +195,7 @@ class SeedScore:
 
 @dataclass(frozen=True, slots=True)
 class ReloadCheck:
-    """What a fresh process found when it loaded the saved arm and predicted again."""
+    """The result of reloading a saved arm in a fresh process and predicting again."""
 
     identical: bool
     examples: int
@@ -204,14 +205,14 @@ class ReloadCheck:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training of a search, judged on validation.
+    """One training of a search, scored on validation.
 
     Attributes:
         state: ``ok``, ``pruned`` (given up: clearly behind) or ``failed``.
-        score: The best validation; None where there was none. Higher or lower is better as
-            `Search.metric` says.
-        seen: ``(validation number, score)`` as training went on.
-        asked: Whether it had the settings as they were asked for.
+        score: The best validation; None if there was none. `Search.metric` decides whether higher
+            or lower is better.
+        seen: ``(validation number, score)`` during training.
+        asked: Whether it had the user's own settings.
     """
 
     number: int
@@ -226,12 +227,12 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search for settings: every trial, and what was taken.
+    """A hyperparameter search: every trial, and the choice.
 
     Attributes:
-        best: The number of the trial that was taken.
-        space: The settings that were searched, each with its values in words.
-        importance: Share of the differences in score that each setting explains (fANOVA).
+        best: The number of the chosen trial.
+        space: The searched settings, each with its values in words.
+        importance: Share of the variance in score that each setting explains (fANOVA).
     """
 
     sampler: str
@@ -248,13 +249,13 @@ class ArmReport:
     """One way of adapting the model, scored.
 
     Attributes:
-        answers: Of written answers, the same test rows for every arm, to be read side by side.
-        worst: Of written answers, those that scored lowest.
-        residuals: Of regression, truth and prediction of test examples, at most 500 per target.
-        slices: Parts of the test examples, those that fared worst first.
-        test: Of a comparison's arm, the method's scores: means over its trainings, and the
-            headline's interval says what training again would give. Else the saved model's.
-        model_test: The saved model's own test scores, where they are not `test`.
+        answers: For generation, the same test rows for every arm, to compare.
+        worst: For generation, those with the lowest scores.
+        residuals: For regression, truth and prediction of test examples, at most 500 per target.
+        slices: Parts of the test examples, the worst first.
+        test: In a comparison, the method's scores: means over its trainings, and the headline's
+            interval covers training again. Otherwise the saved model's.
+        model_test: The saved model's own test scores, if they are not `test`.
     """
 
     name: str
@@ -287,8 +288,8 @@ class Comparison:
     """A paired test between two arms on the same test examples.
 
     Attributes:
-        difference: The headline metric of ``a`` minus that of ``b``, with an interval that has the
-            choice of examples and, of trained arms, the luck of training in it.
+        difference: The headline metric of ``a`` minus that of ``b``, with an interval that includes
+            the sampling of examples and, for trained arms, the variation between trainings.
         p: Two-sided p-value of the named test.
         p_holm: The same, Holm-corrected over all pairs.
         error: Standard error of the difference.
@@ -307,14 +308,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Which way to use, and why, in a sentence a manager understands.
+    """The recommended arm, and why, in a sentence for a manager.
 
     Attributes:
         tied_with: The arms that are not inferior to the best by more than the margin.
         open: The arms that the best is not shown to be better than.
-        margin: What a difference must exceed to matter, in the headline metric.
-        luck: How much scores differ from training to training; None where nothing was trained.
-        effective: How many independent test examples those at hand are worth; None: all of them.
+        margin: The difference that matters, in the headline metric.
+        luck: The variation of scores between trainings; None without trainings.
+        effective: The effective number of independent test examples; None: all of them.
     """
 
     best: str | None
@@ -329,14 +330,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class DataSummary:
-    """What the data was.
+    """A summary of the data.
 
     Attributes:
         counts: Rows per part: ``{"train": 900, "validation": 180, "test": 300}``.
         class_counts: Rows per label and part: ``{"spam": {"train": 40, ...}}``.
         columns: ``{"text": "body", "label": "category"}``.
-        form: The format the rows were in, in words; empty for labels.
-        shown: A few training examples as the model reads them, trained and ignored parts marked.
+        form: The format of the rows, in words; empty for labels.
+        shown: A few decoded training examples, with trained and ignored parts marked.
     """
 
     source: str
@@ -353,7 +354,7 @@ class DataSummary:
 
 @dataclass(frozen=True, slots=True)
 class TuningSections:
-    """What reports of `tailor tune` and `tailor compare` have of their own."""
+    """The sections of reports of `tailor tune` and `tailor compare`."""
 
     data: DataSummary
     learning_curve: LearningCurve | None = None
