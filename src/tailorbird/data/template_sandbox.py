@@ -1,8 +1,8 @@
-"""Chat templates are programs that came with a model: they run in a process of their own.
+"""Runs chat templates, which are programs that come with a model, in a separate process.
 
-Jinja's sandbox keeps them from files and attributes, not from taking all time and memory: a loop
-within a loop, a macro that calls itself, a letter ten billion times. The process has limits of
-both, and what it writes is no longer than what it was given allows.
+Jinja's sandbox protects files and attributes, but not time and memory: a nested loop, a recursive
+macro, a letter ten billion times. The process limits both, and the length of its output by that of
+its input.
 """
 
 import json
@@ -15,19 +15,19 @@ from tailorbird.errors import UserError
 from tailorbird.processes import Worker, answer_questions, cap_memory
 
 SECONDS = 5.0
-"""Time for one conversation."""
+"""Time limit for one conversation."""
 MEMORY_BYTES = 1 << 30
 """Address space of the process."""
 LONGEST_TEMPLATE = 1 << 20
-"""Characters of a template."""
+"""The most characters of a template."""
 _START_SECONDS = 30.0
-# A template writes each turn once, and its tools; some repeat a system message in every turn.
+# A template renders each turn and the tools once; some repeat a system message in every turn.
 _MOST_TIMES, _SPARE = 10, 1 << 20
 
 _LONGEST_PROBLEM = 500
 
 Span = tuple[int, int]
-"""From the first to one past the last character."""
+"""Start and end character."""
 
 _worker: Worker | None = None
 _owner = 0
@@ -35,7 +35,7 @@ _guard = Lock()
 
 
 class Overrun(UserError):
-    """A template exceeded a limit: it is not tried on other conversations."""
+    """A template exceeded a limit; it is not tried on other conversations."""
 
 
 def run_template(
@@ -47,7 +47,7 @@ def run_template(
     generation_prompt: bool = False,
     marks: bool = False,
 ) -> tuple[str, list[Span]]:
-    """Return what a template writes, and the spans it marks as generated where `marks` is set.
+    """Return a template's output, and the spans it marks as generated if `marks` is set.
 
     Raises:
         UserError: It refuses the conversation or fails.
@@ -64,7 +64,8 @@ def run_template(
     if len(template) > LONGEST_TEMPLATE:
         what = f"it has {len(template):,} characters, more than {LONGEST_TEMPLATE:,}"
         raise _refusal(what, Overrun)
-    # What no JSON holds, such as a date from Parquet, is named by its type as transformers does.
+    # Values without a JSON form, such as a date from Parquet, become their type's name, as in
+    # transformers.
     line = json.dumps(question, default=lambda value: f"<{type(value).__name__}>")
     answer = _ask(line.encode())
     if problem := answer.get("problem"):
@@ -81,7 +82,7 @@ def _refusal(problem: str, kind: type[UserError]) -> UserError:
 
 
 def _ask(question: bytes) -> dict[str, Any]:
-    """Return the process's answer; one that ended or took too long is replaced at the next call."""
+    """Return the process's answer; after an exit or a time-out it is restarted at the next call."""
     global _worker
     with _guard:
         try:
@@ -97,7 +98,7 @@ def _ask(question: bytes) -> dict[str, Any]:
 
 
 def _renew_lock() -> None:
-    """Give a forked process a lock that no thread of its parent holds."""
+    """Give a forked process a new lock, since a thread of its parent may hold the old one."""
     global _guard
     _guard = Lock()
 
@@ -108,7 +109,7 @@ if hasattr(os, "register_at_fork"):
 
 def _running() -> Worker:
     global _worker, _owner
-    if _worker is None or _owner != os.getpid():  # a fork must not ask its parent's
+    if _worker is None or _owner != os.getpid():  # a fork must not use its parent's worker
         _owner = os.getpid()
         _worker = Worker("tailorbird.data.template_sandbox", OPENBLAS_NUM_THREADS="1")
         _worker.ask(b"{}", _START_SECONDS)
@@ -116,7 +117,7 @@ def _running() -> Worker:
 
 
 def main() -> None:
-    """Run templates until stdin ends."""
+    """Process requests until stdin ends."""
     import transformers.utils.chat_template_utils  # noqa: F401 - before memory is short
 
     cap_memory(MEMORY_BYTES)
