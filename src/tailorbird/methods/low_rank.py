@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tailorbird.models.bf16_linear import SharedCast
 from tailorbird.models.device import Device
-from tailorbird.models.reorder import SharedCast
 
 
 def speed_up(model: nn.Module, device: Device) -> int:

@@ -89,7 +89,7 @@ class Together:
         """Generate one token of every row; complete rows leave."""
         import torch
 
-        from tailorbird.models.decode_attention import fast_decoding
+        from tailorbird.models.decode import fast_attention
 
         self._leave()
         if not self.rows:
@@ -98,7 +98,7 @@ class Together:
         last = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self._device.name)
         self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
         places = self._mask.sum(dim=1, keepdim=True) - 1
-        fast = fast_decoding(self._inner, self._device)
+        fast = fast_attention(self._inner, self._device)
         with torch.no_grad(), self._device.autocast(), fast:
             scores = self._inner(
                 input_ids=last, attention_mask=self._mask, position_ids=places,

@@ -103,12 +103,12 @@ def generate(
     Raises:
         UserError: A prompt is empty or leaves no room for an answer.
     """
-    from tailorbird.models.llama_decoding import ready_to_decode
+    from tailorbird.models.decode import fast_decoding
 
     check_room(model, prompts, sampling)
     rows = rows_of(model, tokenizer, prompts, sampling)
     progress = log.quiet_progress(title, len(rows), "answers")
-    with progress as bar, ready_to_write(model) as inner, ready_to_decode(inner, device):
+    with progress as bar, ready_to_write(model) as inner, fast_decoding(inner, device):
         pending = rows
         while pending:
             queue = _batches(pending, device)
@@ -135,7 +135,7 @@ def stream(
     from queue import SimpleQueue
     from threading import Thread
 
-    from tailorbird.models.llama_decoding import ready_to_decode
+    from tailorbird.models.decode import fast_decoding
 
     check_room(model, [prompt], sampling)
     (row,) = rows_of(model, tokenizer, [prompt], sampling)
@@ -144,7 +144,7 @@ def stream(
 
     def write() -> None:
         try:
-            with ready_to_write(model) as inner, ready_to_decode(inner, device):
+            with ready_to_write(model) as inner, fast_decoding(inner, device):
                 while not row.done:
                     _write(model, inner, [row], sampling, device)
             pieces.put(row.text)
@@ -241,7 +241,7 @@ def _write(
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    from tailorbird.models.decode_attention import fast_decoding, roomy_cache
+    from tailorbird.models.decode import roomy_cache
 
     # No row may pass the model's last position, not even a complete one, since positions are looked
     # up for all rows.
@@ -257,7 +257,7 @@ def _write(
     )
     drawing = [SeededDraw(rows, warpers(sampling, device))] if sampling.temperature > 0 else []
     try:
-        with torch.no_grad(), device.autocast(), fast_decoding(inner, device):
+        with torch.no_grad(), device.autocast():
             inputs = left_padded(model, [row.ids for row in rows], _pad_id(rows[0]), device)
             width = inputs["attention_mask"].shape[1] + steps
             inner.generate(

@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaConfig, MistralConfig, T5Config
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tailorbird.models.decode_attention import attention, fast_decoding, roomy_cache
+from tailorbird.models.decode import attention, fast_attention, roomy_cache
 from tailorbird.models.device import choose
 
 LAYER: Any = SimpleNamespace(training=False, is_causal=True, num_key_value_groups=3)
@@ -83,6 +83,6 @@ def test_models_that_keep_something_else_get_transformers_own_cache(config: Any)
 def test_a_model_told_to_attend_otherwise_does() -> None:
     for way, inside in (("eager", "eager"), ("sdpa", "tailorbird_decode")):
         config = LlamaConfig(attn_implementation=way)
-        with fast_decoding(SimpleNamespace(config=config), choose("cpu", "fp32")):
+        with fast_attention(SimpleNamespace(config=config), choose("cpu", "fp32")):
             assert config._attn_implementation == inside
         assert config._attn_implementation == way

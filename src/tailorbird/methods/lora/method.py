@@ -9,8 +9,8 @@ from tailorbird.config.schema import Config
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.methods.low_rank import speed_up
 from tailorbird.methods.peft_folder import PeftMethod, load_peft, more_head, peft_task
+from tailorbird.models.bf16_linear import shrink_frozen
 from tailorbird.models.load import Base, hub_name
-from tailorbird.models.reorder import shrink_frozen
 
 if TYPE_CHECKING:
     from torch import nn

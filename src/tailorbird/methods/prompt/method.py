@@ -7,9 +7,9 @@ from tailorbird.config.schema import Config
 from tailorbird.errors import UserError
 from tailorbird.methods.base import no_merge
 from tailorbird.methods.peft_folder import PeftMethod, load_peft, more_head, peft_task
+from tailorbird.models.bf16_linear import shrink_frozen
 from tailorbird.models.builtin import resolve
 from tailorbird.models.load import Base, hub_name
-from tailorbird.models.reorder import shrink_frozen
 
 if TYPE_CHECKING:
     import torch

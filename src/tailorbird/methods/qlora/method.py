@@ -9,9 +9,9 @@ from tailorbird.methods.base import no_merge
 from tailorbird.methods.lora.method import attach_lora
 from tailorbird.methods.low_rank import speed_up
 from tailorbird.methods.peft_folder import PeftMethod, load_peft
+from tailorbird.models.bf16_linear import shrink_frozen
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base
-from tailorbird.models.reorder import shrink_frozen
 
 if TYPE_CHECKING:
     from torch import nn

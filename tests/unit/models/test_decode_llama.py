@@ -10,11 +10,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tailorbird.models import llama_decoding
-from tailorbird.models.decode_attention import fast_decoding, roomy_cache
+from tailorbird.models import decode
+from tailorbird.models.bf16_linear import reordered
+from tailorbird.models.decode import fast_attention, fast_decoding, roomy_cache
 from tailorbird.models.device import Device
-from tailorbird.models.llama_decoding import ready_to_decode
-from tailorbird.models.reorder import reordered
 
 BF16 = Device("cpu", "bf16", "")
 
@@ -43,7 +42,7 @@ def logits_of(
     inputs: dict[str, Any] = {"input_ids": ids}
     if embedded:
         inputs = {"inputs_embeds": model.get_input_embeddings()(ids)}
-    with torch.no_grad(), BF16.autocast(), fast_decoding(model, BF16), ready(model, BF16):
+    with torch.no_grad(), BF16.autocast(), fast_attention(model, BF16), ready(model, BF16):
         cache = roomy_cache(model, width + 2)  # too little room: it grows
         found = []
         for step in range(5):
@@ -64,7 +63,7 @@ def logits_of(
 def test_the_logits_are_those_of_transformers(rows: int, width: int, embedded: bool) -> None:
     model = small(attention_bias=True, mlp_bias=True)
     expected = logits_of(model, reordered, rows, width, embedded=embedded)
-    actual = logits_of(model, ready_to_decode, rows, width, embedded=embedded)
+    actual = logits_of(model, fast_decoding, rows, width, embedded=embedded)
     assert actual.dtype == expected.dtype == torch.bfloat16
     # A wider product may sum in another order: mostly the same to the last bit.
     torch.testing.assert_close(actual, expected, rtol=2**-6, atol=2**-8)
@@ -73,13 +72,13 @@ def test_the_logits_are_those_of_transformers(rows: int, width: int, embedded: b
 def test_the_model_and_the_threads_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     model, threads = small(), torch.get_num_threads()
     plain = model.forward
-    with pytest.raises(KeyError), ready_to_decode(model, BF16):
+    with pytest.raises(KeyError), fast_decoding(model, BF16):
         # Without our memory of keys and values transformers' own forward runs.
         assert model(torch.tensor([[3, 4]])).logits.dtype == torch.float32
         assert model.forward != plain and torch.get_num_threads() == threads
         assert model(input_ids=torch.tensor([[3]]), past_key_values=roomy_cache(model, 4))
         assert torch.get_num_threads() == 1
-        monkeypatch.setattr(llama_decoding, "_ONE_THREAD", 10)
+        monkeypatch.setattr(decode, "_ONE_THREAD", 10)
         assert model(input_ids=torch.tensor([[3]]), past_key_values=roomy_cache(model, 4))
         assert torch.get_num_threads() == threads
         raise KeyError
@@ -91,27 +90,27 @@ def test_what_is_not_plain_is_left_to_transformers() -> None:
     hooked, half, other = small(), small().bfloat16(), small(hidden_act="gelu")
     hooked.model.layers[1].register_forward_hook(lambda *_: None)
     for model in (tuned.get_base_model(), hooked, half, other):
-        with ready_to_decode(model, BF16):
+        with fast_decoding(model, BF16):
             assert "forward" not in vars(model)
     model = small()
-    with ready_to_decode(model, Device("cpu", "fp32", "")):
+    with fast_decoding(model, Device("cpu", "fp32", "")):
         assert "forward" not in vars(model)
 
 
 def test_layers_are_kept_until_a_weight_changes_and_no_longer_than_the_model() -> None:
     model = small()
-    with ready_to_decode(model, BF16):
+    with fast_decoding(model, BF16):
         pass
-    first = llama_decoding._STACKS[model][1]
-    with ready_to_decode(model, BF16):
-        assert llama_decoding._STACKS[model][1] is first
-    logits = logits_of(model, ready_to_decode, 1, 6)
+    first = decode._DECODERS[model][1]
+    with fast_decoding(model, BF16):
+        assert decode._DECODERS[model][1] is first
+    logits = logits_of(model, fast_decoding, 1, 6)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight.mul_(1.5)
-    changed = logits_of(model, ready_to_decode, 1, 6)
+    changed = logits_of(model, fast_decoding, 1, 6)
     assert not torch.equal(changed, logits)
     torch.testing.assert_close(changed, logits_of(model, reordered, 1, 6), rtol=2**-6, atol=2**-8)
-    count = len(llama_decoding._STACKS)
+    count = len(decode._DECODERS)
     del model, first
     gc.collect()
-    assert len(llama_decoding._STACKS) < count
+    assert len(decode._DECODERS) < count

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from tailorbird.models.bf16_linear import reordered
 from tailorbird.models.device import Device, choose
-from tailorbird.models.reorder import reordered
 
 BF16 = Device("cpu", "bf16", "")
 

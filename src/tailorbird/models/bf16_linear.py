@@ -4,45 +4,15 @@ On a CPU oneDNN reorders a weight before every product, which for a few tokens t
 product (`benchmarks/generate_speed.py`). The numbers are equal bit for bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tailorbird.models.device import Device, has_fast_bf16
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-
-@contextmanager
-def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
-    """Make `model` multiply by reordered weights inside the context, with autocast's results.
-
-    Applies only where autocast uses bf16 on such a CPU. The weights must not change meanwhile, and
-    gradients are not available.
-    """
-    import torch
-
-    layers = []
-    if computes_bf16(device):
-        layers = [
-            layer
-            for layer in model.modules()
-            if type(layer) is torch.nn.Linear and "forward" not in vars(layer)
-        ]
-    cast = SharedCast(torch.bfloat16)
-    try:
-        with torch.no_grad():
-            for layer in layers:
-                weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.bfloat16())
-                bias = None if layer.bias is None else layer.bias.bfloat16()
-                vars(layer)["forward"] = partial(_product, cast, weight, bias)
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("forward", None)
 
 
 def computes_bf16(device: Device) -> bool:
@@ -75,6 +45,31 @@ def shrink_frozen(model: "nn.Module", device: Device) -> None:
                 parameter.data = parameter.data.to(device.dtype)
 
 
+@contextmanager
+def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
+    """Make `model` multiply by reordered weights inside the context, with autocast's results.
+
+    Applies only where autocast uses bf16 on such a CPU. The weights must not change meanwhile, and
+    gradients are not available.
+    """
+    import torch
+
+    layers = [
+        layer
+        for layer in (model.modules() if computes_bf16(device) else ())
+        if type(layer) is torch.nn.Linear and "forward" not in vars(layer)
+    ]
+    cast = SharedCast(torch.bfloat16)
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                vars(layer)["forward"] = Product(layer, cast=cast)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+
+
 class SharedCast:
     """Casts a tensor once for consecutive layers that read it."""
 
@@ -96,12 +91,30 @@ class SharedCast:
         self._source = self._result = None
 
 
-def _product(
-    cast: SharedCast, weight: "torch.Tensor", bias: "torch.Tensor | None", x: "torch.Tensor"
-) -> "torch.Tensor":
-    import torch
+class Product:
+    """Linear layers with the same input, as one product in bf16.
 
-    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-        cast(x), weight, bias, "none", [], ""
-    )
-    return product
+    Args:
+        layers: Their outputs are concatenated.
+        cast: Returns the input in bf16.
+    """
+
+    def __init__(
+        self, *layers: Any, cast: "Callable[[torch.Tensor], torch.Tensor] | None" = None
+    ) -> None:
+        import torch
+
+        self._cast = cast or torch.Tensor.bfloat16
+        weights = [layer.weight.bfloat16() for layer in layers]
+        whole = torch.cat(weights) if len(weights) > 1 else weights[0]
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(whole)
+        biases = [layer.bias for layer in layers]
+        self._bias = None if biases[0] is None else torch.cat(biases).bfloat16()
+        self._multiply = torch.ops.mkldnn._linear_pointwise
+
+    def __call__(self, states: "torch.Tensor") -> "torch.Tensor":
+        """Return ``[..., all outputs]`` for the states ``[..., width]``."""
+        product: torch.Tensor = self._multiply(
+            self._cast(states), self._weight, self._bias, "none", [], ""
+        )
+        return product
