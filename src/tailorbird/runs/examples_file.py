@@ -1,12 +1,15 @@
 """Training examples that stay in the run's file, and are read as they are used."""
 
 import json
+import os
+import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from tailorbird.records import Example
 from tailorbird.runs.atomic import new_file
@@ -14,7 +17,7 @@ from tailorbird.runs.files import checked, damaged, reading
 
 
 class ExamplesFile(Sequence[Example]):
-    """The lines of a JSONL file as examples, read anew each time.
+    """The lines of a JSONL file as examples, parsed anew each time.
 
     Args:
         path: The file.
@@ -27,7 +30,10 @@ class ExamplesFile(Sequence[Example]):
     ) -> None:
         self.path, self.folder = path, path.parent
         self._count, self._check = count, check
-        self._starts: array[int] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An open file goes into no copy and no other process."""
+        return type(self), (self.path, self._count, self._check)
 
     def __len__(self) -> int:
         return self._count
@@ -38,8 +44,7 @@ class ExamplesFile(Sequence[Example]):
             for line in file:
                 count += 1
                 yield self._example(line)
-        if count != self._count:
-            raise damaged(self.path, f"it has {count:,} lines of {self._count:,}")
+        self._check_count(count)
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -50,13 +55,27 @@ class ExamplesFile(Sequence[Example]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -self._count <= index < self._count:
             raise IndexError(index)
-        with reading(self.path), self.path.open("rb") as file:
-            if self._starts is None:
-                self._starts = array("q", [0])
-                for line in file:
-                    self._starts.append(self._starts[-1] + len(line))
-            file.seek(self._starts[index % self._count])
-            return self._example(file.readline())
+        with reading(self.path):
+            number, ends = self._open_file
+            start, end = ends[index % self._count], ends[index % self._count + 1]
+            # By position: threads and forked processes share the file, not a place in it.
+            return self._example(os.pread(number, end - start, start))
+
+    @cached_property
+    def _open_file(self) -> tuple[int, "array[int]"]:
+        """The number of the open file, and where each line ends, after a 0."""
+        ends = array("q", [0])
+        number = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, number)
+        with open(number, "rb", closefd=False) as file:
+            for line in file:
+                ends.append(ends[-1] + len(line))
+        self._check_count(len(ends) - 1)
+        return number, ends
+
+    def _check_count(self, count: int) -> None:
+        if count != self._count:
+            raise damaged(self.path, f"it has {count:,} lines of {self._count:,}")
 
     def _example(self, line: bytes) -> Example:
         example = checked(self.path, json.loads(line), Example)
