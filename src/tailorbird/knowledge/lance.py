@@ -119,7 +119,7 @@ class LanceStore:
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
         """See `VectorIndex.nearest`; exact below `_RESIDENT_BYTES` and for few `among`."""
         if among is not None and not len(among):
-            return _nothing()
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         if (resident := self._loaded()) is not None:
             return resident.nearest(vector, k, among)
         search = self._table.search(vector, vector_column_name="vector").distance_type("dot")
@@ -262,10 +262,6 @@ class LanceStore:
             vectors[count:end] = block.reshape(-1, self.dimension)
             count = end
         return rows[:count], vectors[:count]
-
-
-def _nothing() -> Ranking:
-    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
 
 
 def _partitions(rows: int) -> int:

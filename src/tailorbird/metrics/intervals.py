@@ -120,7 +120,7 @@ def interval_of(
         return Score(value, value, value)
     error, freedom = standard_error(influences, groups)
     units = units or freedom + 1
-    if _is_share(name):
+    if is_at_most_one(name) and name not in CORRELATIONS and name != "r2":
         alone = value * (1 - value)
         is_spread = bool(freedom) and error > 0 and alone > 0
         trials = alone / error**2 if is_spread else float(units)
@@ -135,10 +135,6 @@ def interval_of(
     error = error if error > 0 else (abs(value) or scale) / units
     low, high = _on_its_scale(name, value, t_quantile(freedom) * error)
     return Score(value, min(value, low), max(value, high))
-
-
-def _is_share(name: str) -> bool:
-    return is_at_most_one(name) and name not in CORRELATIONS and name != "r2"
 
 
 def _on_its_scale(name: str, value: float, half: float) -> tuple[float, float]:

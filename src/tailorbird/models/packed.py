@@ -246,7 +246,7 @@ class Reader:
                 single = self._plain_losses(probe)
                 with self.reading():
                     losses, _, owners = self.scores(probe, np.arange(len(probe)))
-            expected = np.concatenate([single[i] for i in _runs(owners)])
+            expected = np.concatenate([single[i] for i in dict.fromkeys(owners.tolist())])
             largest = float(np.abs(losses - expected).max())
             window = _window(self.inner.config.get_text_config())
         except Exception as error:
@@ -304,10 +304,6 @@ def _window(config: Any) -> int | None:
         return None
     sizes = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     return min((int(size) for size in sizes if size), default=None)
-
-
-def _runs(owners: np.ndarray) -> list[int]:
-    return list(dict.fromkeys(owners.tolist()))
 
 
 def _inner(model: nn.Module) -> Any:

@@ -82,7 +82,7 @@ def parallel(search: Search) -> str:
     parts += [svg.line(right, TOP + 8, right, BOTTOM, "axis")]
     parts += [svg.text(right - 34, 12, metric_words(search.metric), css="name")]
     levels = svg.ticks(min(y.low, y.high), max(y.low, y.high), 3)
-    write = _writer(search, levels)
+    write = svg.evenly(levels, share=display.is_share(search.metric))
     parts += [svg.text(right + 6, y(v) + 4, write(v), css="tick") for v in levels]
     # The best one last, over the others.
     for trial in sorted(complete_trials, key=lambda t: t.number == search.best):
@@ -152,10 +152,6 @@ def _score_scale(search: Search, scores: Sequence[float]) -> svg.Scale:
     # Better is up, also where that means less.
     low, high = (low, high) if sign(search.metric) > 0 else (high, low)
     return svg.Scale(low, high, BOTTOM, TOP + 8)
-
-
-def _writer(search: Search, levels: Sequence[float]) -> display.Writer:
-    return svg.evenly(levels, share=display.is_share(search.metric))
 
 
 def _stairs(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

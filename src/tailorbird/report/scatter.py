@@ -69,7 +69,7 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
     # Better is up, also where that means less.
     worst, best = domain[:: sign(name)]
     y = svg.Scale(worst, best, plot.bottom, plot.top)
-    seconds = {arm.name: _floored(total_seconds(arm) or 0.0) for arm in arms}
+    seconds = {arm.name: max(total_seconds(arm) or 0.0, 0.1) for arm in arms}
     visible = [arm for arm in arms if not _is_off(arm.test[name], y, name)]
     x = _time_scale([seconds[arm.name] for arm in visible], plot)
     dots = [_dot(report, arm, x.clamped(seconds[arm.name]), y) for arm in arms]
@@ -94,11 +94,6 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
 def _is_off(score: Score, y: svg.Scale, name: str) -> bool:
     """Tell whether a score is worse than the axis goes."""
     return sign(name) * (score.value - y.low) < 0
-
-
-def _floored(seconds: float) -> float:
-    """Give an arm that costs next to nothing a place on the logarithmic axis."""
-    return max(seconds, 0.1)
 
 
 def _time_scale(seconds: Sequence[float], plot: Rect) -> svg.Scale:
