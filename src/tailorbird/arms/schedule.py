@@ -22,9 +22,10 @@ from tailorbird.config.schema import CompareConfig
 from tailorbird.errors import Interrupted
 from tailorbird.planning.fit_check import gib
 from tailorbird.processes import choose_threads, cores
+from tailorbird.runs.folder import NEED
 from tailorbird.runs.memory_limit import memory_limit
 
-NEEDS, NEED = "tailorbird.arms.memory_estimate", "need.json"
+NEEDS = "tailorbird.planning.arm_memory"
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 Item = TypeVar("Item")

@@ -4,15 +4,13 @@ The job is in the arm's folder; the estimate is written beside it, for the sched
 """
 
 from tailorbird import log
-from tailorbird.arms.registry import arm_named
-from tailorbird.arms.schedule import NEED
-from tailorbird.config import Config
+from tailorbird.config import METHODS, Config
 from tailorbird.models.device import choose
 from tailorbird.planning.memory_terms import plan_memory
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.workload import work_of
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.folder import NEED, RunFolder
 from tailorbird.runs.split import load_split
 from tailorbird.tasks.arm_job import JOB
 
@@ -28,7 +26,7 @@ def main(run: str, arm: str) -> int:
     config = Config.model_validate(plain["config"])
     split, _, _ = load_split(RunFolder(run))
     need = float(peak_memory_bytes())
-    if arm_named(plain["name"], split.task).trains:
+    if plain["name"] in METHODS:  # no other arm trains a model
         device = choose(config.model.device, config.model.precision)
         shape = read_shape(config.model)
         work, _ = work_of(split, shape, config, tokens=False)
