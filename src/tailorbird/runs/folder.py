@@ -4,19 +4,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tailorbird.errors import Interrupted, UserError
-from tailorbird.runs.atomic import (
-    append_to,
-    remove,
-    replace_folder,
-    sync_all,
-    write_atomically,
-    writing,
-)
+from tailorbird.runs.atomic import lock_file, new_folder, write_atomically, writing
 from tailorbird.runs.files import Kind, read_as, read_json, read_rows
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
@@ -102,36 +95,26 @@ class RunFolder:
             UserError: Another process holds it.
             Interrupted: Ctrl-C, with the folder in it.
         """
-        import fcntl
-
-        path = self.file(LOCK)
-        while True:
-            with writing(path):
-                handle = append_to(path)
+        with ExitStack() as stack:
+            if forget:
+                stack.callback(self._forget)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                stack.enter_context(lock_file(self.file(LOCK), wait=wait))
             except OSError:
-                handle.close()
                 raise UserError(
                     f"output folder {self.path} is in use by another tailor process",
                     "wait for it to end, or give another --output",
                 ) from None
-            # Whoever held it before may have removed the file: then it locks nothing any more.
-            if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
-                break
-            handle.close()
-        try:
-            yield
-        except (Interrupted, KeyboardInterrupt) as stop:
-            where = stop if isinstance(stop, Interrupted) else Interrupted("stopped")
-            where.folder = self.path
-            raise where from None
-        finally:
-            path.unlink(missing_ok=True)
-            handle.close()
-            if forget:
-                with suppress(OSError):  # there is something in it
-                    self.path.rmdir()
+            try:
+                yield
+            except (Interrupted, KeyboardInterrupt) as stop:
+                where = stop if isinstance(stop, Interrupted) else Interrupted("stopped")
+                where.folder = self.path
+                raise where from None
+
+    def _forget(self) -> None:
+        with suppress(OSError):  # there is something in it
+            self.path.rmdir()
 
     @contextmanager
     def emptied_when_refused(self, *, unless: bool = False) -> Iterator[None]:
@@ -205,20 +188,9 @@ class RunFolder:
         """
         return read_rows(self.file(name), dict[str, Any])
 
-    @contextmanager
-    def new_folder(self, name: str) -> Iterator[Path]:
-        """Yield a folder to fill; it takes its name only when everything is in it."""
-        final = self.file(name)
-        part = final.with_name(f".{final.name}.part")
-        remove(part)
-        try:
-            with writing(final):
-                part.mkdir(parents=True)
-                yield part
-                sync_all(part)
-                replace_folder(part, final)
-        finally:
-            remove(part)  # half of it helps nobody on a full disk
+    def new_folder(self, name: str) -> AbstractContextManager[Path]:
+        """Open a folder to fill; it takes its name only when everything is in it."""
+        return new_folder(self.file(name))
 
     def exchange_seed(self, own: str, other: str) -> None:
         """Let an arm's folder hold the training that lies in its `seeds`, and that one its own.

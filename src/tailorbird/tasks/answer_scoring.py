@@ -11,7 +11,8 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.metrics.answer_scores import score_answers
 from tailorbird.metrics.intervals import Groups
 from tailorbird.models.device import peak_memory
-from tailorbird.models.packed import SequenceLosses
+from tailorbird.models.generation_inputs import check_ids
+from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import ArmReport, Score, SeedScore
 from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
@@ -43,6 +44,13 @@ class Marked:
     check: tuple[str, ...] = ()
 
 
+def token_losses(answering: Answering, tokens: Tokens, title: str = "") -> SequenceLosses:
+    """Return the losses of sequences."""
+    check_ids(answering.model, tokens.ids)
+    packing = answering.config.train.packing
+    return sequence_losses(answering.model, tokens, answering.device, title, packing)
+
+
 def score_and_save(
     report: ArmReport,
     job: ArmJob,
@@ -53,12 +61,12 @@ def score_and_save(
     validated: SequenceLosses | None = None,
 ) -> ArmReport:
     """Run the whole test, and write report and answers to the arm's folder."""
-    losses = answering.losses(test.sequences, f"{job.name}: losses")
+    losses = token_losses(answering, test.sequences, f"{job.name}: losses")
     scored = test.scoring is not None
     marked = Marked(
         answers=answer_test(answering, test, f"{job.name}: test", losses) if scored else None,
         test=losses,
-        validation=validated or answering.losses(validation),
+        validation=validated or token_losses(answering, validation),
         check=answering.check(
             [test.questions.tokens.prompts[i] for i in range(_checked(test))], test.max_new_tokens
         ),

@@ -8,18 +8,14 @@ import numpy as np
 
 from tailorbird.config import Config
 from tailorbird.data.template import end_of_turn, install_template
-from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate, sampling_of
-from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import Base, length_limit, load_writer
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from tailorbird.models.packed import SequenceLosses
 
 DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
 
@@ -145,14 +141,6 @@ class Answering:
         end = generation.eos_token_id
         listed = [end] if isinstance(end, int) else list(end or [])
         return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *listed]))
-
-    def losses(self, tokens: Tokens, title: str = "") -> "SequenceLosses":
-        """Return the losses of sequences."""
-        from tailorbird.models.packed import sequence_losses
-
-        check_ids(self.model, tokens.ids)
-        packing = self.config.train.packing
-        return sequence_losses(self.model, tokens, self.device, title, packing)
 
     def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
         """Return the first tokens of greedy answers to a few prompts."""

@@ -19,6 +19,7 @@ from tailorbird.tasks.answer_scoring import (
     headline_values,
     load_values,
     test_scores,
+    token_losses,
 )
 from tailorbird.tasks.arm_job import read_task
 from tailorbird.tasks.base import Places, Task
@@ -182,7 +183,7 @@ class WritingTask(Task):
         tokenizer, too_long = answering.tokenizer, answering.config.data.too_long
         tokens = self.encode(split.test, tokenizer, answering.limit, too_long)
         first = tokens.take(np.arange(min(ANSWERED_AGAIN, len(tokens))))
-        again, saved = answering.losses(first), load_values(folder)
+        again, saved = token_losses(answering, first), load_values(folder)
         differences = np.abs(again.loss_sums - saved["test/loss_sums"][: len(first)])
         return float((differences / np.maximum(1, again.counts)).max())
 
