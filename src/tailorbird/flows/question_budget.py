@@ -43,7 +43,7 @@ def within_budget(
         count: The number of questions.
     """
     minutes = config.compare.budget_minutes
-    if minutes is None or config.ask.endpoint or not any(a.leaf == "generation" for a in arms):
+    if minutes is None or config.ask.endpoint or not any(a.leaf == "writing" for a in arms):
         return config, ()
     rate = reading_rate(config)
     seconds, sized = 0.0, config
@@ -89,7 +89,7 @@ def expected_seconds(
 
 
 def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config) -> float:
-    if arm.leaf != "generation":
+    if arm.leaf != "writing":
         return _ARM_SECONDS
     context = {
         "nothing": 0,

@@ -30,7 +30,7 @@ class QuestionArm:
 
     name: str
     words: str
-    leaf: Literal["retrieval_only", "generation"]
+    leaf: Literal["retrieval_only", "writing"]
     context: Context
     method: str | None = None
     tuned: Tuned | None = None
@@ -59,21 +59,21 @@ _UNTRAINED = (
     QuestionArm(
         "quote", "the words of the passages that answer best", "retrieval_only", "passages"
     ),
-    QuestionArm("base", "the untouched model, no documents", "generation", "nothing"),
-    QuestionArm("few_shot", "the same after solved training questions", "generation", "shots"),
-    QuestionArm("rag", "the untouched model with passages found for it", "generation", "passages"),
-    QuestionArm("oracle", "the same with the right passage: a bound", "generation", "gold"),
+    QuestionArm("base", "the untouched model, no documents", "writing", "nothing"),
+    QuestionArm("few_shot", "the same after solved training questions", "writing", "shots"),
+    QuestionArm("rag", "the untouched model with passages found for it", "writing", "passages"),
+    QuestionArm("oracle", "the same with the right passage: a bound", "writing", "gold"),
 )
 
 
 def _tuned(method: str) -> tuple[QuestionArm, ...]:
     closed, raft = "closed book", "raft"
     return (
-        QuestionArm(method, f"tuned by {method} on questions and answers alone", "generation",
+        QuestionArm(method, f"tuned by {method} on questions and answers alone", "writing",
                     "nothing", method, "closed book"),
-        QuestionArm(f"rag+{method}", f"{method}'s model ({closed}) with passages", "generation",
+        QuestionArm(f"rag+{method}", f"{method}'s model ({closed}) with passages", "writing",
                     "passages", method, "closed book", method),
-        QuestionArm(f"{raft}+{method}", f"tuned by {method} to answer from passages", "generation",
+        QuestionArm(f"{raft}+{method}", f"tuned by {method} to answer from passages", "writing",
                     "passages", method, "raft"),
     )  # fmt: skip
 
