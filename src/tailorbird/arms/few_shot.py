@@ -114,12 +114,14 @@ class _Shots:
 
 
 def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -> int:
+    from tailorbird.tasks.answer_scoring import token_losses
+
     step = max(1, len(examples) // _MOST_TRIED)
     examples, vectors = examples[::step], vectors[::step]
     losses = {}
     for k in (k for k in _KS if k <= len(shots.memory.examples)):
         tokens, average = shots.tokens(examples, vectors, k)
-        losses[k] = shots.answering.losses(tokens).per_token
+        losses[k] = token_losses(shots.answering, tokens).per_token
         if average <= k / 2:  # no more fit
             break
         if len(losses) > 1 and losses[k] > _WORTH * losses[k // 2]:

@@ -229,6 +229,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     from transformers import AutoModelForCausalLM
 
     from tailorbird.arms.generative_predictor import open_tuned
+    from tailorbird.tasks.answer_scoring import token_losses
 
     if set(forms) != {"merge"}:
         raise UserError(
@@ -241,7 +242,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     tokens = writing_task(split.task).encode(split.test, tokenizer, limit, config.data.too_long)
     tokens = tokens.take(np.arange(min(_MOST_COMPARED, len(tokens))))
     prompts = _prompts(split.test, tokenizer)
-    old, before = answering.losses(tokens), answering.check(prompts, limit)
+    old, before = token_losses(answering, tokens), answering.check(prompts, limit)
     merged: Any = get_method(config.method.name).merge(answering.model)
     with place.new_folder(MERGED) as into:
         merged.save_pretrained(into)
@@ -249,7 +250,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     path = place.file(MERGED)
     again = _loaded(AutoModelForCausalLM, path, config.model)
     plain = replace(answering, model=again.to(answering.device.name).eval())
-    new, says = plain.losses(tokens), plain.check(prompts, limit)
+    new, says = token_losses(plain, tokens), plain.check(prompts, limit)
     apart = np.abs(old.loss_sums - new.loss_sums) / np.maximum(1, old.counts)
     changed = sum(a != b for a, b in zip(before, says, strict=True))
     return Drift(

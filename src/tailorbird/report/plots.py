@@ -28,13 +28,18 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
     x = _steps(validation + train, NAMED)
     y = svg.Scale(0.0, max(values) * 1.05 or 1.0, BOTTOM, TOP)
     low = min(validation, key=lambda point: point[1])
+    names = [
+        (y(points[-1][1]), name, name == "validation")
+        for points, name in ((train, "training"), (validation, "validation"))
+        if points
+    ]
     parts = [
         step_axes(x, y, "Loss", share=False, right=NAMED),
         _series(train, x, y, "train"),
         _series(validation, x, y, "held"),
         svg.line(x(low[0]), y(low[1]), x(low[0]), BOTTOM, "drop"),
         svg.circle(x(low[0]), y(low[1]), 4, "dot pick", f"lowest, {low[1]:.3f} at step {low[0]}"),
-        *_series_names(train, validation, x, y),
+        *(svg.end_names(x.end + 8, names) if train else ()),
     ]
     return svg.frame(WIDTH, HEIGHT, "Training and validation loss by step", parts)
 
@@ -142,22 +147,6 @@ def step_axes(x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: floa
 
 def _series(points: list[tuple[int, float]], x: svg.Scale, y: svg.Scale, css: str) -> str:
     return svg.path([(x(step), y(value)) for step, value in points], f"series {css}")
-
-
-def _series_names(
-    train: list[tuple[int, float]], validation: list[tuple[int, float]], x: svg.Scale, y: svg.Scale
-) -> list[str]:
-    """Name both lines beyond their right end, pushed apart where the names would collide."""
-    if not train:
-        return []
-    own, other = y(validation[-1][1]) + 4, y(train[-1][1]) + 4
-    if abs(own - other) < 15:
-        middle, up = (own + other) / 2, 1 if own > other else -1
-        own, other = middle + 7.5 * up, middle - 7.5 * up
-    return [
-        svg.text(x.end + 8, own, "validation", css="label pick"),
-        svg.text(x.end + 8, other, "training", css="label other"),
-    ]
 
 
 def residual_plots(residuals: Sequence[Residual]) -> list[str]:

@@ -1,7 +1,5 @@
 """Pictures of a comparison on questions: after a change, and what many questions cost."""
 
-from itertools import pairwise
-
 from tailorbird.metrics import display
 from tailorbird.records import QuestionArmReport, QuestionsReport
 from tailorbird.report import svg
@@ -9,6 +7,8 @@ from tailorbird.report import svg
 _ROW, _BAR = 34.0, 18.0
 _PARTS = (("current", "new answer", "bar-current"), ("stale", "old answer", "bar-stale"))
 _DECADES = (1, 10, 100, 1_000, 10_000, 100_000)
+_TIMES = {1.0: "1 s", 10.0: "10 s", 60.0: "1 min", 600.0: "10 min", 3600.0: "1 h",
+          36_000.0: "10 h", 360_000.0: "100 h"}  # fmt: skip
 
 
 def change_plot(report: QuestionsReport, *, wide: bool = True) -> str:
@@ -70,45 +70,17 @@ def break_even_plot(report: QuestionsReport, *, wide: bool = True) -> str:
     totals = [[max(0.1, a.cost.total_seconds(count)) for count in _DECADES] for a in arms if a.cost]
     x = svg.Scale(_DECADES[0], _DECADES[-1], left, right, log=True)
     y = svg.Scale(min(map(min, totals)) / 1.3, max(map(max, totals)) * 1.3, bottom, top, log=True)
-    parts = [_axes(x, y, left, right, bottom)]
+    names = "Training and answering", "questions →"
+    counts = {float(count): f"{count:,}" for count in _DECADES}
+    parts = [svg.axes(x, y, (left, right), names, counts, levels=_TIMES)]
     ends: list[tuple[float, str, bool]] = []
     for arm, line in zip(arms, totals, strict=True):
         is_pick = arm.name == report.verdict.recommended
         curve = [(x(n), y(value)) for n, value in zip(_DECADES, line, strict=True)]
         parts.append(svg.path(curve, "series held" if is_pick else "series thin"))
-        ends.append((curve[-1][1] + 4, arm.name, is_pick))
-    parts += _end_names(sorted(ends), right)
+        ends.append((curve[-1][1], arm.name, is_pick))
+    parts += svg.end_names(right + 6, ends)
     return svg.frame(
         *size, "Seconds of training and of answering, by how many questions", parts,
         "wide" if wide else "narrow",
     )  # fmt: skip
-
-
-def _axes(x: svg.Scale, y: svg.Scale, left: float, right: float, bottom: float) -> str:
-    marks = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h",
-             360_000: "100 h"}  # fmt: skip
-    levels = [level for level in marks if y.low <= level <= y.high]
-    return (
-        "".join(
-            svg.line(left, y(v), right, y(v), "rule")
-            + svg.text(left - 8, y(v) + 4, marks[v], anchor="end", css="tick")
-            for v in levels
-        )
-        + svg.line(left, bottom, right, bottom, "axis")
-        + "".join(
-            svg.text(x(n), bottom + 18, f"{n:,}", anchor="middle", css="tick") for n in _DECADES
-        )
-        + svg.text(0, 12, "Training and answering", css="name")
-        + svg.text(right, bottom + 40, "questions →", anchor="end", css="name")
-    )
-
-
-def _end_names(ends: list[tuple[float, str, bool]], right: float) -> list[str]:
-    """Return the names at the ends of the lines, none on another."""
-    heights = [height for height, _, _ in ends]
-    for i, (a, b) in enumerate(pairwise(range(len(heights))), start=1):
-        heights[i] = max(heights[b], heights[a] + 14)
-    return [
-        svg.text(right + 6, height, name, css="label pick" if is_pick else "label other")
-        for height, (_, name, is_pick) in zip(heights, ends, strict=True)
-    ]

@@ -174,12 +174,10 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
     x = svg.Scale(ks[0], ks[-1], LEFT + 6, RIGHT - 6, log=True)
     lowest = min(side.scores[f"recall@{ks[0]}"].value for side in sides)
     y = svg.Scale(max(0.0, lowest - 0.05), 1.0, BOTTOM, TOP)
-    ends = sorted(
-        (
-            (y(side.scores[f"recall@{ks[-1]}"].value) + 4, side.name, i)
-            for i, side in enumerate(sides)
-        ),
-    )
+    ends = [
+        (y(side.scores[f"recall@{ks[-1]}"].value), side.name, i == 0)
+        for i, side in enumerate(sides)
+    ]
     lines = [
         svg.path(
             [(x(k), y(side.scores[f"recall@{k}"].value)) for k in ks],
@@ -187,11 +185,6 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
         )
         for i, side in reversed(list(enumerate(sides)))
     ]
-    names, last = [], -99.0
-    for height, name, i in ends:
-        last = max(height, last + 15)
-        css = "label pick" if i == 0 else "label other"
-        names.append(svg.text(RIGHT + 2, last, name, css=css))
     dots = [
         svg.circle(
             x(k), y(side.scores[f"recall@{k}"].value), 3, "dot pick" if i == 0 else "dot",
@@ -206,7 +199,7 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
         svg.axes(x, y, (LEFT, RIGHT), across, marks, share=True, about=5),
         *lines,
         *dots,
-        *names,
+        *svg.end_names(RIGHT + 2, ends),
     ]
     return svg.frame(WIDTH, HEIGHT, "Recall by depth", parts)
 

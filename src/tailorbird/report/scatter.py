@@ -127,22 +127,11 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
 
 
 def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, report: Report) -> str:
-    name = headline_metric(report)
-    levels = svg.ticks(min(y.low, y.high), max(y.low, y.high), 4)
-    write = svg.evenly(levels, share=display.is_share(name))
-    marks = _time_marks(x)
+    name, marks = headline_metric(report), _time_marks(x)
     time = f"time to make and to answer {PREDICTIONS:,} {noun(report)}s →"
-    across = "".join(
-        svg.line(x(t), plot.bottom, x(t), plot.bottom + 5, "axis")
-        + svg.text(x(t), plot.bottom + 19, words, anchor="middle", css="tick")
-        for t, words in marks.items()
-    )
-    return (
-        svg.grid(y, levels, plot.left, plot.right, write)
-        + svg.line(plot.left, plot.bottom, plot.right, plot.bottom, "axis")
-        + across
-        + svg.text(0, 12, label(report, name), css="name")
-        + svg.text(plot.right, plot.bottom + 40, time, anchor="end", css="name")
+    names, span = (label(report, name), time), (plot.left, plot.right)
+    return svg.axes(x, y, span, names, marks, share=display.is_share(name)) + "".join(
+        svg.line(x(t), plot.bottom, x(t), plot.bottom + 5, "axis") for t in marks
     )
 
 

@@ -110,7 +110,8 @@ def grid(y: Scale, values: Sequence[float], left: float, right: float, write: Wr
 
 def axes(
     x: Scale, y: Scale, span: tuple[float, float], names: tuple[str, str],
-    marks: Mapping[float, str], *, share: bool, about: int = 4,
+    marks: Mapping[float, str], *, share: bool = False, about: int = 4,
+    levels: Mapping[float, str] | None = None,
 ) -> str:  # fmt: skip
     """Return the axes of a plot with their numbers and names.
 
@@ -119,10 +120,13 @@ def axes(
         span: From where to where the lower axis and the rules go, in pixels.
         names: What is drawn upwards, and across.
         share: Whether the values of `y` are written in percent.
+        levels: Which these are and how they are written; None: round ones, `about` so many.
     """
-    (left, right), levels = span, ticks(min(y.low, y.high), max(y.low, y.high), about)
+    (left, right), (low, high) = span, sorted((y.low, y.high))
+    values = [v for v in levels if low <= v <= high] if levels else ticks(low, high, about)
+    write = levels.__getitem__ if levels else evenly(values, share=share)
     return (
-        grid(y, levels, left, right, evenly(levels, share=share))
+        grid(y, values, left, right, write)
         + line(left, y.start, right, y.start, "axis")
         + "".join(
             text(x(value), y.start + 18, words, anchor="middle", css="tick")
@@ -131,6 +135,20 @@ def axes(
         + text(0, 12, names[0], css="name")
         + text(right, y.start + 38, names[1], anchor="end", css="name")
     )
+
+
+def end_names(x: float, ends: Iterable[tuple[float, str, bool]]) -> list[str]:
+    """Return the names of lines beyond their right ends, none on another.
+
+    Args:
+        x: Where they begin.
+        ends: The height where a line ends, its name, and whether it is the one that counts.
+    """
+    names, last = [], -math.inf
+    for height, name, pick in sorted(ends):
+        last = max(height + 4, last + 15)
+        names.append(text(x, last, name, css="label pick" if pick else "label other"))
+    return names
 
 
 def whole(scale: Scale, about: int = 5) -> dict[float, str]:

@@ -15,7 +15,13 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Example, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
-from tailorbird.tasks.answer_scoring import Marked, prediction_rows, test_scores, values_of
+from tailorbird.tasks.answer_scoring import (
+    Marked,
+    prediction_rows,
+    test_scores,
+    token_losses,
+    values_of,
+)
 from tailorbird.tasks.arm_job import WritingFile
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.generated_answers import (
@@ -66,7 +72,7 @@ def _evaluate_writing(
     rows = tuple(loaded.examples)
     split = Split((), (), rows, (), "all rows", loaded.findings, loaded.task, loaded.form)
     tokens = _encoded(task, writer, rows)
-    losses = None if writer.shows_examples else writer.answering.losses(tokens, "losses")
+    losses = None if writer.shows_examples else token_losses(writer.answering, tokens, "losses")
     test = task.all_asked(split, tokens)
     answers = None
     if len(test.questions):
