@@ -1,8 +1,8 @@
 """The comparison as a table: for the terminal, and as Markdown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tailorbird.metrics import display
 from tailorbird.metrics.verdict import FLOORS
@@ -32,11 +32,14 @@ ASCII = str.maketrans({"–": "-", "−": "-", "→": ">", "²": "2", "…": "."
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; the higher its rank, the longer it stays when the terminal is narrow."""
+    """One column, which writes the cell of an arm.
+
+    The higher its rank, the longer it stays when the terminal is narrow.
+    """
 
     title: str
     rank: int
-    write: Callable[[ArmReport], str]
+    write: Callable[[Any], str]
     right: bool = True
 
 
@@ -94,7 +97,7 @@ class ReportTable:
         from rich.text import Text
 
         arms = by_score(self.report)
-        columns, dropped = _fitting(_columns(self.report), arms, width)
+        columns, dropped = fit_columns(_columns(self.report), arms, width)
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("", width=1)
         for column in columns:
@@ -160,6 +163,8 @@ class ReportTable:
         return [Text(f"→ {role}   * best score{tied}", style="dim")]
 
 
+STAYS = 8
+"""The rank from which on a column is never left out."""
 _NAME = 9
 
 
@@ -169,7 +174,7 @@ def _columns(report: Report) -> list[Column]:
     each = "answer" if TASKS[report.data.task].prompts else "text"
     every = [
         Column("arm", _NAME, lambda arm: arm.name, right=False),
-        Column(_title(report, first), 8, lambda arm: _headline(arm, first)),
+        Column(_title(report, first), STAYS, lambda arm: _headline(arm, first)),
         Column("95 %\ninterval", 7, lambda a: display.metric_range(first, a.test.get(first))),
     ]
     if second:
@@ -216,18 +221,21 @@ def _score(arm: ArmReport, name: str) -> str:
     return display.metric(name, score.value) if score else display.ABSENT
 
 
-def _fitting(
-    columns: list[Column], arms: list[ArmReport], width: int
+def fit_columns(
+    columns: list[Column], arms: Sequence[Any], width: int
 ) -> tuple[list[Column], list[Column]]:
-    """Drop the least important columns until the rest fits; the name and its score stay."""
+    """Return the columns that fit, without the least important of the others, and the others."""
     fitting = list(columns)
-    while _total_width(fitting, arms) > width and len(fitting) > 2:
-        fitting.remove(min(fitting, key=lambda column: column.rank))
+    while _total_width(fitting, arms) > width:
+        least = min(fitting, key=lambda column: column.rank)
+        if least.rank >= STAYS:
+            break
+        fitting.remove(least)
     dropped = [column for column in columns if column not in fitting and column.title]
     return fitting, dropped
 
 
-def _total_width(columns: list[Column], arms: list[ArmReport]) -> int:
+def _total_width(columns: list[Column], arms: Sequence[Any]) -> int:
     from rich.cells import cell_len
 
     total = 1

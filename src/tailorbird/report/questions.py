@@ -1,6 +1,7 @@
 """How answers to questions came out: a table for the terminal, and a page."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from tailorbird.metrics import display
@@ -14,6 +15,7 @@ from tailorbird.records import (
     Report,
     TuningSections,
 )
+from tailorbird.report.comparison_table import STAYS, Column, fit_columns
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.page_template import fill
 from tailorbird.report.question_plots import break_even_plot, change_plot
@@ -54,8 +56,8 @@ def standing(report: QuestionsReport, arm: QuestionArmReport) -> str:
     return "could equal best" if arm.name in verdict.tied_with else ""
 
 
-def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
-    """Return the table's columns: heading, and what writes an arm's cell."""
+def columns(report: QuestionsReport) -> list[Column]:
+    """Return the table's columns."""
     name = report.headline
 
     def share(score: str) -> Cell:
@@ -67,49 +69,32 @@ def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
     def training(arm: QuestionArmReport) -> str:
         return display.duration(arm.cost.train_seconds) if arm.cost and arm.method else ""
 
-    cells: list[tuple[str, Cell]] = [
-        (display.metric_label(name).lower(), share(name)),
-        ("95 %", lambda arm: display.metric_range(name, arm.scores.get(name))),
-        ("wrong", share("wrong")),
-        ("don't know", share("abstained")),
-        ("where found", share("sufficient")),
-        ("where not", share("lacking")),
-        ("words", lambda arm: f"{arm.mean_words:.1f}" if arm.scores else ""),
-        ("training", training),
-        ("per 1,000", seconds),
+    heading = display.metric_label(name).lower().replace(" ", "\n")
+    every = [
+        Column("arm", STAYS, lambda arm: arm.name, right=False),
+        Column(heading, STAYS, share(name)),
+        Column("95\n%", STAYS, lambda arm: display.metric_range(name, arm.scores.get(name))),
+        Column("wrong", 7, share("wrong")),
+        Column("don't\nknow", 5, share("abstained")),
+        Column("where\nfound", 3, share("sufficient")),
+        Column("where\nnot", 0, share("lacking")),
+        Column("words", 2, lambda arm: f"{arm.mean_words:.1f}" if arm.scores else ""),
     ]
     if any("supported" in arm.scores for arm in report.arms):
         # Of long answers: whether they come from what was read.
-        cells[-2:-2] = [
-            ("words read", share("k_precision")),
-            ("sentences held", share("supported")),
-        ]
-    if any(arm.change for arm in report.arms):
-        cells += [
-            ("after: new", lambda a: display.percent(a.change.current.value) if a.change else ""),
-            ("after: old", lambda a: display.percent(a.change.stale.value) if a.change else ""),
-        ]
-    return [*cells, ("", lambda arm: standing(report, arm))]
+        every.append(Column("words\nread", 1, share("k_precision")))
+        every.append(Column("sentences\nheld", STAYS, share("supported")))
+    every.append(Column("training", STAYS, training))
+    every.append(Column("per\n1,000", 6, seconds))
+    for when, part, rank in (("new", "current", STAYS), ("old", "stale", 4)):
+        if any(arm.change for arm in report.arms):
+            change = partial(_after, part)
+            every.append(Column(f"after:\n{when}", rank, change))
+    return [*every, Column("", STAYS, lambda arm: standing(report, arm), right=False)]
 
 
-def table_rows(report: QuestionsReport) -> tuple[list[str], list[list[str]]]:
-    """Return the heading and the rows as plain words, best arm first."""
-    cells = columns(report)
-    heading = ["arm", *(title for title, _ in cells)]
-    return heading, [[arm.name, *(write(arm) for _, write in cells)] for arm in by_score(report)]
-
-
-# What a narrow terminal leaves out, first to last.
-_LEFT_OUT = (
-    "where not",
-    "words read",
-    "words",
-    "where found",
-    "after: old",
-    "don't know",
-    "per 1,000",
-    "wrong",
-)
+def _after(part: str, arm: QuestionArmReport) -> str:
+    return display.percent(getattr(arm.change, part).value) if arm.change else ""
 
 
 def question_table(report: QuestionsReport, width: int = 120) -> "Table":
@@ -117,23 +102,14 @@ def question_table(report: QuestionsReport, width: int = 120) -> "Table":
     from rich import box
     from rich.table import Table
 
-    heading, rows = table_rows(report)
-    for title in _LEFT_OUT:
-        longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        heads = [max(map(len, head.split() or [""])) for head in heading]
-        if sum(map(max, longest, heads)) + 2 * (len(heading) - 1) <= width:
-            break
-        if title in heading:
-            place = heading.index(title)
-            heading = heading[:place] + heading[place + 1 :]
-            rows = [row[:place] + row[place + 1 :] for row in rows]
+    arms = by_score(report)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for place, title in enumerate(heading):
-        middle = 0 < place < len(heading) - 1
-        side: Literal["left", "right"] = "right" if middle else "left"
-        table.add_column(title.replace(" ", "\n"), justify=side, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+    fitting, _ = fit_columns(columns(report), arms, width)
+    for column in fitting:
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(column.title, justify=side, no_wrap=True)
+    for arm in arms:
+        table.add_row(*(column.write(arm) for column in fitting))
     return table
 
 
@@ -179,7 +155,6 @@ def render_questions(report: QuestionsReport) -> str:
     """Return the report as one HTML document that loads nothing."""
     report = without_places(report, report)
     pick = next((a for a in report.arms if a.name == report.verdict.recommended), None)
-    heading, _ = table_rows(report)
     costs = [arm for arm in by_score(report) if arm.cost is not None]
     return fill(
         "questions.html.j2",
@@ -188,7 +163,6 @@ def render_questions(report: QuestionsReport) -> str:
         report=report,
         chosen=pick,
         advice=verdict_heading(report.verdict),
-        heading=heading,
         columns=columns(report),
         arms=by_score(report),
         costs=costs,
