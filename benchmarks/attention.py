@@ -5,7 +5,7 @@ autocast, in the shape of MiniLM (12 heads of 32), with a padding mask, for seve
 Times are medians of interleaved repeats. Prints one JSON line: milliseconds of both by length,
 plain's advantage (fused / plain), and the first length at which fused is faster.
 
-`--writing`: the claim of models/decode.py instead. One layer's attention in the shape of
+`--writing`: the claim of models/fast_decoding.py instead. One layer's attention in the shape of
 SmolLM2 (9 heads of 64, 3 of keys), 16 rows padded on the left: all of a prompt, and one new token.
 """
 
@@ -93,7 +93,7 @@ def _writing(given: Any) -> dict[str, Any]:
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    from tailorbird.models.decode import attention
+    from tailorbird.models.fast_decoding import attention
 
     rows, heads, groups, size, length = 16, 9, 3, 64, 640
     kind = torch.bfloat16 if given.precision == "bf16" else torch.float32

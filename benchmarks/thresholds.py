@@ -26,7 +26,7 @@ def main() -> None:
     import numpy as np
     from scipy.special import expit
 
-    from tailorbird.models.linear import fit_labels
+    from tailorbird.models.linear_fit import fit_labels
 
     asked = parser(__doc__)
     asked.add_argument("--data", type=Path, default=DATA / "goemotions")

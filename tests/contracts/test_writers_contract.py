@@ -555,7 +555,7 @@ def test_a_saved_model_knows_when_to_stop(case: Case, made: Callable[[Case], Mad
     """Whoever loads it stops at the end of the turn that it learnt, without being told."""
     from transformers import AutoTokenizer, GenerationConfig
 
-    from tailorbird.data.template import end_of_turn
+    from tailorbird.data.chat_template import end_of_turn
 
     folder = made(case).folder.file(MODEL)
     saved = GenerationConfig.from_pretrained(folder)

@@ -45,7 +45,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "ray": "runs/ray_nodes.py",
     "typer": "cli/",
     "click": "cli/",
-    "charset_normalizer": "data/decode.py",
+    "charset_normalizer": "data/charset.py",
     "lxml": "documents/",
     "markdown_it": "documents/markdown.py",
     "pathspec": "documents/ignore_rules.py",

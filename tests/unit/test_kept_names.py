@@ -10,7 +10,7 @@ import pytest
     "name",
     [
         "flows.ask.make_writer",
-        "rag.augment.pack",
+        "rag.prompt.pack",
         "rag.ledger.Ledger",
         "metrics.text.METRICS",
         "models.builtin.resolve",

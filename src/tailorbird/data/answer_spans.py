@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tailorbird.data.chat_template import as_dicts, render, tail, template_of
 from tailorbird.data.control_tokens import ControlTokens
-from tailorbird.data.template import as_dicts, render, tail, template_of
 from tailorbird.data.template_sandbox import Span, run_template
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.records import THOUGHTS, Example, Message

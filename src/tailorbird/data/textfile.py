@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tailorbird.data.decode import NotText, by_mark, encoding_of, is_foreign
+from tailorbird.data.charset import NotText, by_mark, encoding_of, is_foreign
 from tailorbird.errors import UserError
 
 PACKED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}

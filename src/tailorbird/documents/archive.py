@@ -22,9 +22,9 @@ from pathlib import Path
 from posixpath import normpath
 from typing import IO, Any, cast
 
-from tailorbird.data.decode import NotText, encoding_of
+from tailorbird.data.charset import NotText, encoding_of
 from tailorbird.data.normalise import listing
-from tailorbird.documents.decode import clean
+from tailorbird.documents.charset import clean
 from tailorbird.documents.ignore_rules import is_clutter
 from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable, failure
 from tailorbird.documents.text_builder import LONGEST_TEXT

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tailorbird.documents.decode import read_text
+from tailorbird.documents.charset import read_text
 from tailorbird.documents.outline import Outline, until
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
 from tailorbird.documents.table_grid import Cell, Header, whole_number

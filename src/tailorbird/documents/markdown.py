@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.decode import read_text, squeeze
+from tailorbird.documents.charset import read_text, squeeze
 from tailorbird.documents.markup import plain_value, trails
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.table_grid import Cell, table_lines

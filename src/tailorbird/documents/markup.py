@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.decode import clean, read_text
+from tailorbird.documents.charset import clean, read_text
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Value
 from tailorbird.documents.text_builder import squeeze
 from tailorbird.records import Mark

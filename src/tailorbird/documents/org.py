@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tailorbird.documents.decode import read_text
+from tailorbird.documents.charset import read_text
 from tailorbird.documents.outline import Outline, until
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
 from tailorbird.documents.table_grid import Cell, Header

@@ -2,7 +2,7 @@
 
 import re
 
-from tailorbird.documents.decode import clean, squeeze as squeeze
+from tailorbird.documents.charset import clean, squeeze as squeeze
 from tailorbird.documents.read_result import Unreadable
 from tailorbird.documents.table_grid import Rows, table_lines
 from tailorbird.records import Mark

@@ -89,7 +89,7 @@ class Together:
         """Generate one token of every row; complete rows leave."""
         import torch
 
-        from tailorbird.models.decode import fast_attention
+        from tailorbird.models.fast_decoding import fast_attention
 
         self._leave()
         if not self.rows:

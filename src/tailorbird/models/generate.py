@@ -103,7 +103,7 @@ def generate(
     Raises:
         UserError: A prompt is empty or leaves no room for an answer.
     """
-    from tailorbird.models.decode import fast_decoding
+    from tailorbird.models.fast_decoding import fast_decoding
 
     check_room(model, prompts, sampling)
     rows = rows_of(model, tokenizer, prompts, sampling)
@@ -135,7 +135,7 @@ def stream(
     from queue import SimpleQueue
     from threading import Thread
 
-    from tailorbird.models.decode import fast_decoding
+    from tailorbird.models.fast_decoding import fast_decoding
 
     check_room(model, [prompt], sampling)
     (row,) = rows_of(model, tokenizer, [prompt], sampling)
@@ -241,7 +241,7 @@ def _write(
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    from tailorbird.models.decode import roomy_cache
+    from tailorbird.models.fast_decoding import roomy_cache
 
     # No row may pass the model's last position, not even a complete one, since positions are looked
     # up for all rows.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.data.template import end_of_turn, install_template
+from tailorbird.data.chat_template import end_of_turn, install_template
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device
@@ -135,7 +135,7 @@ class Answering:
     @property
     def ends(self) -> tuple[int, ...]:
         """Tokens that end an answer."""
-        from tailorbird.data.template import end_of_turn
+        from tailorbird.data.chat_template import end_of_turn
 
         generation: Any = self.model.generation_config
         end = generation.eos_token_id

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tailorbird.data.chat_template import install_template
 from tailorbird.data.encode import as_read
 from tailorbird.data.examples import Loaded
 from tailorbird.data.targets import classes_of
-from tailorbird.data.template import install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.load import load_tokenizer

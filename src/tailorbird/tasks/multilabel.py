@@ -10,7 +10,7 @@ from tailorbird.data.encode import Text
 from tailorbird.data.targets import labels_text
 from tailorbird.metrics import multilabel as metrics
 from tailorbird.metrics.intervals import Groups, row_influences
-from tailorbird.models.linear import fit_labels
+from tailorbird.models.linear_fit import fit_labels
 from tailorbird.records import (
     TASKS,
     ArmReport,

@@ -10,7 +10,7 @@ from tailorbird.data.encode import Text
 from tailorbird.data.targets import values_text
 from tailorbird.metrics import regression as metrics
 from tailorbird.metrics.intervals import Groups
-from tailorbird.models.linear import fit_values
+from tailorbird.models.linear_fit import fit_values
 from tailorbird.records import (
     TASKS,
     ArmReport,

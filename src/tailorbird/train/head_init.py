@@ -14,7 +14,7 @@ from torch import nn
 from tailorbird import log
 from tailorbird.data.encode import Encoded, collate, token_batches
 from tailorbird.models.device import Device
-from tailorbird.models.linear import fit_labels, fit_values
+from tailorbird.models.linear_fit import fit_labels, fit_values
 from tailorbird.records import TASKS, TaskName
 
 _MOST_EXAMPLES = 20_000

@@ -19,9 +19,9 @@ from chat_templates import (
     Chat,
     tokenizer_of,
 )
+from tailorbird.data.chat_template import install_template
 from tailorbird.data.conversations import as_example
 from tailorbird.data.encode_chat import encode_conversations, encode_prompts, encode_texts
-from tailorbird.data.template import install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Message

@@ -9,8 +9,8 @@ import pytest
 
 from chat_templates import CHATS, tokenizer_of
 from tailorbird.data import template_sandbox as sandbox
+from tailorbird.data.chat_template import as_dicts, install_template, render
 from tailorbird.data.encode_chat import encode_conversations
-from tailorbird.data.template import as_dicts, install_template, render
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Message
 
@@ -101,7 +101,7 @@ def test_a_loop_without_end_is_not_tried_for_each_conversation(
         questions.append("bad" in messages[0]["content"])
         return run_template(template, messages, *more, **options)
 
-    monkeypatch.setattr("tailorbird.data.template.run_template", counted)
+    monkeypatch.setattr("tailorbird.data.chat_template.run_template", counted)
     bad = Example("", messages=(Message("user", "bad"), *TALK[1:]))
     with pytest.raises(sandbox.Overrun):
         encode_conversations([bad] * 50, tokenizer, 99)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.decode import clean, decode
+from tailorbird.documents.charset import clean, decode
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.pool import read_files
 from tailorbird.documents.read_result import FileResult, FileVersion, Unreadable

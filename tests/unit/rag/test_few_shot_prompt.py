@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tailorbird.data.chat_template import install_template
 from tailorbird.data.encode_chat import encode_prompts
-from tailorbird.data.template import install_template
 from tailorbird.models.load import tokenizer_in
 from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
 from tailorbird.records import Example, Message

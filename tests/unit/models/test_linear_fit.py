@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from tailorbird.models.linear import fit_labels, fit_values
+from tailorbird.models.linear_fit import fit_labels, fit_values
 
 
 def drawn() -> tuple[np.ndarray, np.ndarray]:

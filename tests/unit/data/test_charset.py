@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.data.decode import NotText, codec_of, encoding_of
+from tailorbird.data.charset import NotText, codec_of, encoding_of
 from tailorbird.data.textfile import read_text
-from tailorbird.documents.decode import decode, decode_part
+from tailorbird.documents.charset import decode, decode_part
 from tailorbird.errors import UserError
 
 SENTENCES = {

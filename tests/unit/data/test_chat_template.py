@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from chat_templates import CHATML, CHATS, PHI3, Chat, tokenizer_of
-from tailorbird.data.template import TEMPLATES, end_of_turn, install_template, render
+from tailorbird.data.chat_template import TEMPLATES, end_of_turn, install_template, render
 from tailorbird.errors import UserError
 from tailorbird.records import Message
 

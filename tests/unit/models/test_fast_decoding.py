@@ -10,10 +10,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tailorbird.models import decode
+from tailorbird.models import fast_decoding as decode
 from tailorbird.models.bf16_linear import reordered
-from tailorbird.models.decode import fast_attention, fast_decoding, roomy_cache
 from tailorbird.models.device import Device
+from tailorbird.models.fast_decoding import fast_attention, fast_decoding, roomy_cache
 
 BF16 = Device("cpu", "bf16", "")
 

@@ -8,8 +8,8 @@ import torch
 from transformers import LlamaConfig, MistralConfig, T5Config
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tailorbird.models.decode import attention, fast_attention, roomy_cache
 from tailorbird.models.device import choose
+from tailorbird.models.fast_decoding import attention, fast_attention, roomy_cache
 
 LAYER: Any = SimpleNamespace(training=False, is_causal=True, num_key_value_groups=3)
 HEADS, GROUPS, SIZE = 6, 2, 8

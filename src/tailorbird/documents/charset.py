@@ -4,7 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from tailorbird.data.decode import Encoding, NotText, by_mark, codec_of, encoding_of
+from tailorbird.data.charset import Encoding, NotText, by_mark, codec_of, encoding_of
 from tailorbird.documents.read_result import Notes, Unreadable
 
 _MAGIC = (
