@@ -1,7 +1,7 @@
 """The loop's settings with every default filled in."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from tailorbird import log
@@ -77,28 +77,22 @@ def resolve(
         # A frozen base cannot overfit, so its dropout would only add time and noise. With a
         # bi-encoder, each text would have its own noise, while the angle between texts is learnt.
         dropout = 0.0
+    shared = {each.name: getattr(options, each.name, None) for each in fields(Settings)}
     return Settings(
-        epochs=epochs,
-        batch_size=batch_size,
-        micro_batch_size=min(options.micro_batch_size or batch_size, batch_size),
-        learning_rate=options.learning_rate or rate or tuned.learning_rate,
-        optimizer=options.optimizer,
-        weight_decay=tuned.weight_decay if options.weight_decay is None else options.weight_decay,
-        schedule=options.schedule,
-        warmup=options.warmup,
-        max_grad_norm=options.max_grad_norm,
-        head_start=fitted if options.head_start is None else options.head_start,
-        dropout=dropout,
-        evaluate_every=options.evaluate_every,
-        patience=options.patience,
-        seed=options.seed,
-        gradient_checkpointing=options.gradient_checkpointing,
-        tensorboard=options.tensorboard,
-        micro_batch_tokens=options.micro_batch_tokens,
-        packing=options.packing,
-        checkpoint_every=options.checkpoint_every,
-        layer_decay=_layer_decay(options.layer_decay, method),
-        b_rate_factor=method.options(config.method).get("loraplus"),
+        **shared
+        | {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "micro_batch_size": min(options.micro_batch_size or batch_size, batch_size),
+            "learning_rate": options.learning_rate or rate or tuned.learning_rate,
+            "weight_decay": (
+                tuned.weight_decay if options.weight_decay is None else options.weight_decay
+            ),
+            "head_start": fitted if options.head_start is None else options.head_start,
+            "dropout": dropout,
+            "layer_decay": _layer_decay(options.layer_decay, method),
+            "b_rate_factor": method.options(config.method).get("loraplus"),
+        }
     )
 
 
