@@ -10,7 +10,7 @@ import pytest
     "name",
     [
         "flows.ask.make_writer",
-        "rag.prompt.pack",
+        "rag.augment.pack",
         "rag.ledger.Ledger",
         "metrics.text.METRICS",
         "models.builtin.resolve",

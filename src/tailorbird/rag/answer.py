@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tailorbird.config.knowledge import AskConfig
-from tailorbird.rag.prompt import UNKNOWN, pack
+from tailorbird.rag.augment import UNKNOWN, pack
 from tailorbird.rag.citations import Support, check_answer, cite
 from tailorbird.rag.content_words import asks_for_code
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences

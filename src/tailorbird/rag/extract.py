@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tailorbird.rag.augment import heading_of
 from tailorbird.rag.content_words import content_words, meaning, share_held, tokens
-from tailorbird.rag.prompt import heading_of
 from tailorbird.rag.sentences import Sentence, bound_row, is_header, plain, split_sentences
 from tailorbird.records import Passage
 

@@ -8,7 +8,7 @@ import numpy as np
 from tailorbird.arms.questions.question_set import Item, PromptPassage
 from tailorbird.config.knowledge import RaftConfig
 from tailorbird.metrics.answer_match import match_words
-from tailorbird.rag.prompt import UNKNOWN
+from tailorbird.rag.augment import UNKNOWN
 from tailorbird.rag.sentences import plain, split_sentences
 from tailorbird.records import Example, Message
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tailorbird.errors import UserError
-from tailorbird.rag.prompt import heading_of, pack
+from tailorbird.rag.augment import heading_of, pack
 from tailorbird.records import Message, Passage
 
 
