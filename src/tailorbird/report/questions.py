@@ -97,6 +97,13 @@ def _after(part: str, arm: QuestionArmReport) -> str:
     return display.percent(getattr(arm.change, part).value) if arm.change else ""
 
 
+def table_rows(report: QuestionsReport) -> tuple[list[str], list[list[str]]]:
+    """Return the heading and the rows as plain words, best arm first."""
+    every = columns(report)
+    rows = [[column.write(arm) for column in every] for arm in by_score(report)]
+    return [column.title.replace("\n", " ") for column in every], rows
+
+
 def question_table(report: QuestionsReport, width: int = 120) -> "Table":
     """Return the arms side by side, for a terminal so many characters wide."""
     from rich import box
