@@ -100,7 +100,7 @@ class SearchConfig(Section):
         return self
 
 
-_OF_DATA = ("data.max_length", "data.chat_template")
+_OF_DATA = ("data.max_length", "data.template")
 
 
 def _numbers(values: Range | tuple[Value, ...]) -> Range | tuple[Value, ...]:
