@@ -26,9 +26,9 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.base_model import make_base
-    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
+    from tailorbird.train.workloads import WritingWork
 
     log.quiet_libraries()
     flags: dict[str, Any] = {

@@ -166,9 +166,9 @@ def _tailorbird(
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.base_model import max_length
     from tailorbird.tasks.fit_head import make_model
-    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve
+    from tailorbird.train.workloads import LabelWork
 
     log.quiet_libraries()
     flags = {"method.name": method, "train.batch_size": batch, "train.epochs": 1}

@@ -22,10 +22,9 @@ from tailorbird.models.packed import sequence_losses
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.base_model import make_base
 from tailorbird.tasks.fit_head import make_model
-from tailorbird.train.generative_workload import WritingWork
-from tailorbird.train.label_workload import LabelWork
 from tailorbird.train.loop import TrainJob, train
 from tailorbird.train.settings import resolve, resolve_writing
+from tailorbird.train.workloads import LabelWork, WritingWork
 
 DONE = "done.safetensors"
 _OWN: dict[str, dict[str, Any]] = {

@@ -149,9 +149,9 @@ def _base(case: Case, config: Config) -> Any:
 
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
-    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve
+    from tailorbird.train.workloads import LabelWork
 
     config, method = _config(case, model_folder), get_method(case.method)
     base = _base(case, config)

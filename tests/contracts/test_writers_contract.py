@@ -192,9 +192,9 @@ def greedy(model: Any, prompt: np.ndarray, device: Any) -> list[int]:
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.models.generate import Sampling, generate
     from tailorbird.tasks.base_model import Answering
-    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
+    from tailorbird.train.workloads import WritingWork
 
     config, method = _config(case, model_folder), get_method(case.method)
     base = _base(case, config)

@@ -90,9 +90,9 @@ def test_training_lowers_the_loss(models: Any, method: str, tmp_path: Path) -> N
 
     from tailorbird.models.packed import sequence_losses
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
+    from tailorbird.train.workloads import WritingWork
 
     config, base, tokens, model = _attached(models("qwen2"), method)
     settings = resolve_writing(config, _method(method), len(tokens), 32)

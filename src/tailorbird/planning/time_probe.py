@@ -175,9 +175,9 @@ def _writing(
     from tailorbird.models.load import load_writer
     from tailorbird.models.packed import sequence_losses
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob
     from tailorbird.train.settings import resolve_writing
+    from tailorbird.train.workloads import WritingWork
 
     method = get_method(config.method.name)
     if model is None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.tasks.head_base import HeadTask
-    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import Trained
     from tailorbird.train.settings import Settings
+    from tailorbird.train.workloads import LabelWork
 
 
 class HeadFit(TaskFit):

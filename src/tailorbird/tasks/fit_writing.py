@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.models.packed import SequenceLosses
-    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import Trained
+    from tailorbird.train.workloads import WritingWork
 
 
 class WritingFit(TaskFit):
@@ -58,7 +58,7 @@ class WritingFit(TaskFit):
 
     def work(self) -> "WritingWork":
         """See `TaskFit.work`."""
-        from tailorbird.train.generative_workload import WritingWork
+        from tailorbird.train.workloads import WritingWork
 
         parts = self.parts
         longest = int(parts.validation.lengths.max())

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from tailorbird.models.predict import Model, Predicted
     from tailorbird.tasks.arm_job import ArmJob
     from tailorbird.tasks.fit import TaskFit
-    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loss import LossSum
     from tailorbird.train.settings import Settings
+    from tailorbird.train.workloads import LabelWork
 
 Runs = Sequence[np.ndarray]
 """The outputs of each seed of an arm."""
@@ -229,7 +229,7 @@ class HeadTask(Task):
         self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
     ) -> "LabelWork":
         """Return the workload of the loop."""
-        from tailorbird.train.label_workload import LabelWork
+        from tailorbird.train.workloads import LabelWork
 
         return LabelWork(train, pad, device, size, loss)
 

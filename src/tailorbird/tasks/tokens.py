@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from tailorbird.models.device import Device
     from tailorbird.models.predict import Model, Predicted
-    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loss import LossSum
+    from tailorbird.train.workloads import LabelWork
 
 
 class TokenClassification(HeadTask):
@@ -149,7 +149,7 @@ class TokenClassification(HeadTask):
         self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
     ) -> "LabelWork":
         """See `HeadTask.work`."""
-        from tailorbird.train.label_workload import TokenWork
+        from tailorbird.train.workloads import TokenWork
 
         return TokenWork(train, pad, device, size, loss)
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from tailorbird.rag.answer import no_figure, too_weak
 from tailorbird.rag.extract import Picked
-from tailorbird.rag.refusal import no_figure, too_weak
 from tailorbird.records import Passage
 
 TEXT = (

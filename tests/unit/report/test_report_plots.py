@@ -8,9 +8,8 @@ from hypothesis import given, settings, strategies as st
 
 from tailorbird.records import ArmReport, CalibrationBin, CurvePoint, Report
 from tailorbird.report import scatter, svg
-from tailorbird.report.label_placement import Rect, place_names
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
-from tailorbird.report.scatter import cost_scatter
+from tailorbird.report.scatter import Rect, cost_scatter, place_names
 
 
 def texts(picture: str) -> list[str]:

@@ -29,9 +29,9 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
 
         from tailorbird.methods.registry import get_method
         from tailorbird.tasks.fit_head import make_model
-        from tailorbird.train.label_workload import LabelWork
         from tailorbird.train.loop import TrainJob
         from tailorbird.train.settings import resolve
+        from tailorbird.train.workloads import LabelWork
 
         torch.manual_seed(99)  # whatever ran before must not matter
         config = Config.model_validate(

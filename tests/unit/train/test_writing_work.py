@@ -21,9 +21,9 @@ from tailorbird.models.packed import sequence_losses, tokens_at_once
 from tailorbird.runs.folder import JOURNAL, RunFolder
 from tailorbird.tasks.base_model import HEADS
 from tailorbird.train import loop
-from tailorbird.train.generative_workload import WritingWork
 from tailorbird.train.loop import TrainJob, train
 from tailorbird.train.settings import resolve_writing, writing_rate
+from tailorbird.train.workloads import WritingWork
 
 OWN = {
     "full": {},
