@@ -22,8 +22,8 @@ from tailorbird.config.schema import CompareConfig
 from tailorbird.errors import Interrupted
 from tailorbird.planning.fit_check import gib
 from tailorbird.processes import choose_threads, cores
-from tailorbird.runs.folder import NEED
 from tailorbird.runs.memory_limit import memory_limit
+from tailorbird.tasks.arm_job import NEED
 
 NEEDS = "tailorbird.planning.arm_memory"
 _NVIDIA = Path("/proc/driver/nvidia/gpus")

@@ -10,9 +10,9 @@ from tailorbird.planning.memory_terms import plan_memory
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.workload import work_of
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.folder import NEED, RunFolder
+from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.arm_job import JOB
+from tailorbird.tasks.arm_job import JOB, NEED
 
 # The formula's error is at most a third where it was checked (docs/plan.md).
 _BOUND = 4 / 3

@@ -20,7 +20,7 @@ ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK = "tensorboard", ".lock"
 SEARCH, TARGET, LABEL_ERRORS = "search", "target.json", "label_errors.csv"
-KIND, SEEDS, CURVE, NEED = "kind.json", "seeds", "curve", "need.json"
+KIND, SEEDS, CURVE = "kind.json", "seeds", "curve"
 
 
 class RunFolder:

@@ -13,7 +13,7 @@ from tailorbird.records import ArmReport, Split, TaskName
 from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import ARM, TASK, RunFolder
 
-JOB, OUTCOME = "job.json", "outcome.json"
+JOB, OUTCOME, NEED = "job.json", "outcome.json", "need.json"
 CHECKED = 256
 """The number of test examples that the reload check predicts again."""
 _TokenId = Annotated[int, Field(ge=0, lt=2**31)]
