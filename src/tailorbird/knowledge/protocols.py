@@ -96,14 +96,16 @@ class Knowledge(Protocol):
 
 
 class Index(Protocol):
-    """A searchable index of rows; the ledger assigns row numbers and never reuses one.
+    """A searchable index of rows; the ledger assigns row numbers and never reuses one."""
 
-    Attributes:
-        waits: Whether a search waits for another program or its own threads. If so, words and
-            vectors are searched at the same time; otherwise that costs more than it saves.
-    """
+    @property
+    def waits(self) -> bool:
+        """Whether words and vectors are better searched at the same time.
 
-    waits: bool
+        True where a search waits for another program or its own threads, or takes longer than
+        starting a thread.
+        """
+        ...
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
         """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; searchable on return."""

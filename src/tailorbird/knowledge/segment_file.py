@@ -5,6 +5,7 @@ are read. Its arrays follow one another; a line of JSON at the end has their off
 """
 
 import json
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,15 +54,25 @@ class Segment:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Copy-on-write, though never written: torch refuses read-only arrays.
-        whole = np.asarray(np.memmap(path, np.uint8, "c"))
+        with path.open("rb") as file:
+            # Copy-on-write, though never written: torch refuses read-only arrays.
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        whole = np.frombuffer(self._map, np.uint8)
         size = int.from_bytes(whole[-8:].tobytes(), "little")
         for name, (kind, shape, start) in json.loads(whole[-8 - size : -8].tobytes()).items():
             dtype = ENTRY if name == "entries" else np.dtype(kind)
             end = start + dtype.itemsize * int(np.prod(shape))
+            if name == "vectors":
+                first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+                self._pages = first, max(0, end - first)
             setattr(self, name, whole[start:end].view(dtype).reshape(shape))
         self._marks: np.ndarray | None = None
         self._terms = -1, 0
+
+    def release(self) -> None:
+        """Release the memory of mapped vectors; later reads come from the file again."""
+        if hasattr(mmap, "MADV_DONTNEED") and self._pages[1]:  # Windows has none
+            self._map.madvise(mmap.MADV_DONTNEED, *self._pages)
 
     @property
     def gone(self) -> np.ndarray | None:
@@ -97,6 +108,7 @@ class Segment:
             part.replace(path)
         marks = np.memmap(path, np.bool_, "r+")
         marks[places] = True
+        marks.flush()
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the indices of those `rows` in this segment, and their places."""

@@ -31,10 +31,14 @@ from tailorbird.knowledge.postings import ranked
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.segment_file import Segment, merge_segments, write_segment
 from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
+from tailorbird.runs.atomic import sync_folder
 
 _NAMES = "segments.json"
 _SEGMENTS = 24
 _FEWEST_CODED = 10_000
+# From this many rows on, words and vectors are searched by two threads, and memory of vectors is
+# released after every few queries: 1 M rows have 1.5 GB, and each page fault maps 64 kB.
+_MANY, _RELEASE = 300_000, 8
 # Queries before torch is loaded for int8 products; loading takes longer than these queries.
 _PATIENCE = 3
 # The order of summation changes products by less than this.
@@ -66,8 +70,6 @@ class SegmentStore:
     Raises:
         UserError: The store is missing or damaged.
     """
-
-    waits = False
 
     def __init__(self, folder: Path, dimension: int, create: bool = False) -> None:
         self.folder, self.dimension = folder, dimension
@@ -112,6 +114,11 @@ class SegmentStore:
                         segment.mark(places)
 
     @property
+    def waits(self) -> bool:
+        """See `Index.waits`."""
+        return sum(len(segment.rows) for segment in self._current().values()) >= _MANY
+
+    @property
     def moment(self) -> tuple[int, int]:
         """See `Index.moment`."""
         file = self._names.stat()
@@ -137,6 +144,8 @@ class SegmentStore:
             scores, slack = np.empty(count, dtype=np.float32), _ROUNDING
             for first, segment in zip(firsts, segments, strict=False):
                 exact_products(segment.vectors, query, scores[first : first + len(segment.rows)])
+                if count >= _MANY:
+                    segment.release()
         for first, segment in zip(firsts, segments, strict=False):
             if segment.gone is not None:
                 scores[first : first + len(segment.rows)][segment.gone] = -np.inf
@@ -146,6 +155,9 @@ class SegmentStore:
         places = [
             candidates[a:b] - first for first, a, b in zip(firsts, cuts, cuts[1:], strict=False)
         ]
+        if count >= _MANY and not self._questions % _RELEASE:
+            for segment in segments:
+                segment.release()
         return _in_full(segments, places, query, k)
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
@@ -228,6 +240,7 @@ class SegmentStore:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._names)
+        sync_folder(self.folder)
 
     def _sweep(self) -> None:
         """Delete unlisted files; processes that map them can still read them."""
