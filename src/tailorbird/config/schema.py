@@ -251,6 +251,8 @@ class ServeConfig(Section):
     batch_tokens: int | None = Field(None, ge=16)
     """Most tokens in a batch of texts, including padding; default: 1,024 on a CPU, else 16,384. A
     longer text runs alone."""
+    queue_requests: int = Field(512, ge=1)
+    """Most requests waiting or running for one model; more are refused with 429."""
     queue_inputs: int = Field(1024, ge=1)
     """Most texts waiting for one model; more are refused with 429."""
     queue_tokens: int = Field(262_144, ge=16)

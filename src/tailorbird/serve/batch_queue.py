@@ -36,12 +36,14 @@ class QueueLimits:
     """What may wait for one model, and how much of it is computed at once.
 
     Attributes:
+        requests: Requests that may wait or be at work.
         inputs: Texts that may wait.
         tokens: Tokens that may wait.
         batch_tokens: Tokens of a batch, padding included.
         stall_seconds: Time without a sign of life after which a worker is replaced.
     """
 
+    requests: int
     inputs: int
     tokens: int
     batch_tokens: int
@@ -112,7 +114,7 @@ class BatchQueue(SupervisedQueue):
         self.limits, self._compute = limits, compute
         self._queue: deque[Item] = deque()
         self._batches: deque[list[Item]] = deque()
-        self._inputs = self._tokens = 0
+        self._requests = self._inputs = self._tokens = 0
         self._own_threads = own_threads
         self.rate = _FIRST_RATE
         """Tokens that a worker computes in a second."""
@@ -173,7 +175,8 @@ class BatchQueue(SupervisedQueue):
             RequestFault: Too much waits (429), or nothing is taken any more (503).
         """
         self._check_open(self._wait())
-        full = self._inputs + inputs > self.limits.inputs
+        full = self._requests >= self.limits.requests
+        full |= self._inputs + inputs > self.limits.inputs
         # A request that alone is larger than the queue runs when nothing else waits.
         full |= bool(self._inputs) and self._tokens + tokens > self.limits.tokens
         full |= self._wait() > seconds
@@ -185,6 +188,7 @@ class BatchQueue(SupervisedQueue):
         with self._changed:
             self.check_capacity(len(job.inputs), size, job.deadline - time.monotonic())
             self._queue.extend((job, i) for i in range(len(job.inputs)))
+            self._requests += 1
             self._count(len(job.inputs), size)
             self._changed.notify_all()
 
@@ -200,9 +204,10 @@ class BatchQueue(SupervisedQueue):
     def _withdraw(self, job: QueuedTexts) -> None:
         """Take what still waits of a job out of the queue."""
         job.abandoned = True
-        if not job.missing:
-            return
         with self._changed:
+            self._requests -= 1
+            if not job.missing:
+                return
             withdrawals = [item for item in self._queue if item[0] is job]
             if withdrawals:
                 self._queue = deque(item for item in self._queue if item[0] is not job)

@@ -221,7 +221,8 @@ class ModelRegistry:
         return BatchQueue(name, compute, limits, self.counters, workers, own_threads=workers > 1)
 
     def _queue_limits(self, tokens: int, stall: float) -> QueueLimits:
-        return QueueLimits(self.limits.queue_inputs, self.limits.queue_tokens, tokens, stall)
+        own = self.limits
+        return QueueLimits(own.queue_requests, own.queue_inputs, own.queue_tokens, tokens, stall)
 
     # --- asking ------------------------------------------------------------------------------
 

@@ -17,7 +17,13 @@ from tailorbird.serve.supervised_queue import StepThreads
 
 
 def queue_of(compute: Callable[[list[Any]], Any], **limits: Any) -> BatchQueue:
-    usual = {"inputs": 64, "tokens": 4096, "batch_tokens": 32, "stall_seconds": 5.0}
+    usual = {
+        "requests": 512,
+        "inputs": 64,
+        "tokens": 4096,
+        "batch_tokens": 32,
+        "stall_seconds": 5.0,
+    }
     workers = limits.pop("workers", 1)
     limits = usual | limits
     return BatchQueue(
@@ -97,6 +103,29 @@ def test_too_much_is_refused_with_the_time_to_wait_and_a_large_request_runs_alon
     assert int(refusal.headers["retry-after"]) >= 1
     assert int(refusal.headers["retry-after-ms"]) > 0
     assert queue.waiting == 0
+
+
+def test_no_more_requests_are_taken_than_there_is_room_for_and_none_is_forgotten() -> None:
+    work = Recorder()
+    queue = queue_of(work, requests=3)
+
+    async def ask() -> list[list[int]]:
+        for number in range(5):  # one after the other: room for each
+            await queue.run([number], [1], 10)
+        work.open.clear()
+        taken = [asyncio.create_task(queue.run([n], [1], 10)) for n in range(3)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(RequestFault) as refused:
+            await queue.run([9], [1], 10)
+        assert refused.value.status == 429
+        taken.pop().cancel()  # who leaves makes room
+        await asyncio.sleep(0.05)
+        taken.append(asyncio.create_task(queue.run([4], [1], 10)))
+        await asyncio.sleep(0.05)
+        work.open.set()
+        return list(await asyncio.gather(*taken))
+
+    assert asyncio.run(ask()) == [[0], [2], [8]]
 
 
 def test_what_could_not_be_answered_in_time_is_refused_at_once() -> None:
@@ -246,7 +275,7 @@ def test_no_text_waits_longer_than_those_looked_at_with_it() -> None:
         done.extend(inputs)
         return inputs
 
-    queue = queue_of(work, inputs=1000, tokens=10**6)
+    queue = queue_of(work, requests=1000, inputs=1000, tokens=10**6)
 
     async def ask() -> None:
         tasks = [asyncio.create_task(queue.run([n], [30 if n == 5 else 1], 10)) for n in range(600)]
