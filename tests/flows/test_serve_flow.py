@@ -398,3 +398,21 @@ def test_faults_are_all_told_before_anything_listens(inside: Tailor, tmp_path: P
                      "--keys", tmp_path / "keys.json")  # fmt: skip
     assert refused.returncode == 2
     assert "one" in refused.stderr and "two" in refused.stderr
+
+
+@pytest.mark.slow
+def test_with_nothing_named_the_bundled_example_is_made_and_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    served = Server()
+    try:
+        models = httpx2.get(f"{served.address}/v1/models").json()["data"]
+        assert {"probe", "rag", "pages"} <= {model["id"] for model in models}
+        body = {"model": "probe", "input": "for i in range(3) print(i)"}
+        answer = httpx2.post(f"{served.address}/classify", json=body, timeout=60 * PATIENCE)
+        assert answer.json()["data"][0]["num_classes"] > 2
+    finally:
+        assert served.end() == 0
+    assert served.process.stdout is not None
+    assert served.process.stdout.read() == ""  # the comparison's table is not the server's
