@@ -298,8 +298,8 @@ def direct(predict: Any, texts: Sequence[str], seconds: float) -> dict[str, floa
     return {"texts_s": rate, "p50_ms_one_client": 1000 * median(took)}
 
 
-def label_sides(run: Path, options: Any, place: Path) -> list[Side]:
-    """Start every server of labels."""
+def label_sides(run: Path, options: Any, place: Path, windows: Sequence[str]) -> list[Side]:
+    """Start every server of labels, LitServe with the windows of these names."""
     folder = place / "plain"
     shutil.copytree(run / "model", folder)
     sides = []
@@ -319,10 +319,10 @@ def label_sides(run: Path, options: Any, place: Path) -> list[Side]:
     if options.litserve:
         script = place / "lit.py"
         script.write_text(_LITSERVE.format(threads=_THREADS))
-        for window in _WINDOWS:
+        for name in windows:
             port = free_port()
-            command = [str(options.litserve), str(script), str(folder), str(port), str(window)]
-            name = f"litserve_{window:g}"
+            window = name.partition("_")[2]
+            command = [str(options.litserve), str(script), str(folder), str(port), window]
             sides.append(
                 Side(name, command, port, "/predict", None, "/health", place / f"{name}.log")
             )
@@ -342,7 +342,8 @@ def classification(options: Any, place: Path, results: Results) -> None:
     texts = make_texts(options.texts, AutoTokenizer.from_pretrained(run / "model"), words)
     predictor = tailorbird.load(run)
     predictor.predict(texts[:64])
-    sides = {side.name: side for side in label_sides(run, options, place)}
+    windows = results.best_windows([f"litserve_{window:g}" for window in _WINDOWS])
+    sides = {side.name: side for side in label_sides(run, options, place, windows)}
     try:
         for side in sides.values():
             asyncio.run(labels(side, texts, 2, 8))  # warm
