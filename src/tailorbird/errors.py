@@ -11,10 +11,10 @@ _SHOWN = 80
 
 
 class UserError(ValueError):
-    """A fault in what the user gave: named, with its fix; the command ends with exit code 2.
+    """A user error, with its fix; the command ends with exit code 2.
 
-    Whatever reads data, settings, models or folders may raise it; only what is called from Python
-    by its users, or caught, says so.
+    Whatever reads data, settings, models or folders may raise it; only functions for Python users,
+    or whose error is caught, document it.
 
     Args:
         problem: What is wrong, naming the thing (file, column, key, value).
@@ -29,21 +29,21 @@ class UserError(ValueError):
 
 
 class Faults:
-    """Gathers faults so that the user hears of all of them at once."""
+    """Collects faults, so that the user sees all of them at once."""
 
     def __init__(self) -> None:
         self._faults: list[UserError] = []
 
     def add(self, problem: str, fix: str = "") -> None:
-        """Note one fault."""
+        """Add a fault."""
         self._faults.append(UserError(problem, fix))
 
     def catch(self, error: UserError) -> None:
-        """Note a fault that was raised."""
+        """Add the faults of a raised error."""
         self._faults.append(error)
 
     def raise_if_any(self) -> None:
-        """Raise one `UserError` with every fault noted so far, if there is one."""
+        """Raise one `UserError` with every fault so far, if there is one."""
         if len(self._faults) == 1:
             raise self._faults[0]
         if self._faults:
@@ -52,7 +52,7 @@ class Faults:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the nearest known name, else an empty string."""
+    """Return ``" (did you mean 'x'?)"`` for the nearest known name, or an empty text."""
     names = list(candidates)
     same = [other for other in names if other.lower() == name.lower()]
     near = same or get_close_matches(name, names, n=1, cutoff=0.6)
@@ -60,12 +60,12 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def check_utf8(value: object, name: str) -> None:
-    """Refuse text that no UTF-8 can be, alone or within lists and objects.
+    """Check that text has a UTF-8 form, alone or within lists and objects.
 
-    Models, files and data bases take UTF-8, so what a person gives is looked at where it comes in.
+    Models, files and databases need UTF-8, so user input is checked on entry.
 
     Raises:
-        UserError: Some of it is not UTF-8.
+        UserError: Some of it has none.
     """
     if isinstance(value, str) and _HALF.search(value):
         excerpt = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
@@ -86,7 +86,7 @@ class Interrupted(Exception):  # noqa: N818 - not a fault: the user asked for it
     """Ctrl-C was pressed and the run was left resumable.
 
     Attributes:
-        folder: Where the run can be gone on with; None until that is known.
+        folder: The folder of the resumable run; None if unknown yet.
     """
 
     exit_code = 130
@@ -106,17 +106,17 @@ class OutOfMemory(UserError):
 
 
 class ProcessLost(UserError):
-    """One of the processes that worked together has ended; what was saved is whole."""
+    """One of several cooperating processes has ended; saved files are complete."""
 
     exit_code = 1
 
 
 class DoesNotFit(UserError):
-    """Training would need more memory than there is; nothing was begun."""
+    """Training would need more memory than available; it was not started."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, of a GPU or of the machine, whoever says it."""
+    """Return whether GPU or main memory ran out, whichever library reports it."""
     if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
         return True
     words = str(error).lower()
@@ -134,4 +134,4 @@ class Hopeless(Exception):  # noqa: N818 - not a fault: others are clearly bette
 
 
 class OverBudget(Exception):  # noqa: N818 - not a fault: a limit the user set
-    """The work does not fit the time the user gave."""
+    """The work does not fit the user's time budget."""

@@ -1,11 +1,11 @@
-"""The leaf of an axis: its table names it, and its module is imported when it is asked for."""
+"""Imports the entries of tables that name a module, on demand."""
 
 from importlib import import_module
 from typing import Any
 
 
 def leaf(package: str, module: str, name: str) -> Any:
-    """Return what is called `name` in a module of a package.
+    """Import a module of a package and return its attribute `name`.
 
     Example:
         >>> leaf("tailorbird", "errors", "UserError").__name__

@@ -1,4 +1,4 @@
-"""Words and progress for the person at the terminal; everything goes to stderr."""
+"""Messages and progress bars for the user, all on stderr."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _PLAIN_LINE_SECONDS = 10.0
 
 
 def console() -> "Console":
-    """Return the console for words; it writes to stderr so that stdout stays clean."""
+    """Return the console for messages, on stderr so that stdout has only results."""
     return terminal.console(stderr=True)
 
 
@@ -25,13 +25,13 @@ _muted = False
 
 
 def mute() -> None:
-    """Say nothing from now on: another process speaks for this one."""
+    """Suppress messages from now on, since another process reports for this one."""
     global _muted
     _muted = True
 
 
 def say(message: str) -> None:
-    """Tell the person something."""
+    """Print a message."""
     if _muted:
         return
     console().print(_between_words(_printable(message)))
@@ -41,7 +41,7 @@ def _between_words(message: str) -> str:
     """Break lines where a terminal would break words; elsewhere a message stays on its line."""
     if not sys.stderr.isatty():
         return message
-    # A path longer than the terminal is wide stays in one piece, so that it can be copied.
+    # A path longer than a line stays in one piece, so that it can be copied.
     fill = TextWrapper(console().width, break_long_words=False, break_on_hyphens=False)
     lines = []
     for line in message.split("\n"):
@@ -51,7 +51,7 @@ def _between_words(message: str) -> str:
 
 
 def quiet_libraries() -> None:
-    """Keep the words of other libraries from the person; `--debug` leaves them on."""
+    """Hide other libraries' messages; `--debug` leaves them on."""
     import logging
     import warnings
 
@@ -63,7 +63,7 @@ def quiet_libraries() -> None:
 
 
 def warn(message: str) -> None:
-    """Tell the person something they may have to act on."""
+    """Print a warning."""
     if _muted:
         return
     from rich.text import Text
@@ -91,14 +91,14 @@ class Progress:
         self.count, self.note = 0, ""
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` units more; `note` stands beside the bar (loss, accuracy)."""
+        """Add `count` units; `note` is shown beside the bar (loss, accuracy)."""
         self.count += count
         self.note = terminal.one_line(note) or self.note
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str = "it", start: int = 0) -> Iterator[Progress]:
-    """Show a bar with rate and time left; plain lines now and then where there is no terminal."""
+    """Show a bar with rate and time left, or occasional plain lines without a terminal."""
     moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     bar = _Bar(title, total, unit) if moves else _Lines(title, total, unit)
     with bar:
@@ -124,7 +124,7 @@ class _Bar(Progress):
             bars.TextColumn("{task.fields[note]}", markup=False),
             console=console(),
             transient=True,
-            # Rich would obey the codes in what libraries print meanwhile.
+            # Rich would interpret control codes in libraries' output.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -179,7 +179,7 @@ class _Lines(Progress):
 
 @contextmanager
 def quiet_progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
-    """Like `progress`, but silent when there is no title."""
+    """As `progress`, but silent without a title."""
     if not title:
         yield Progress(title, total, unit)
         return

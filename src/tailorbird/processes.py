@@ -1,8 +1,8 @@
-"""The processes that compute: how many threads they have, and what those we start may import.
+"""Compute processes: their number of threads, and the safe start of our own.
 
-Threads that share a product wait for the slowest of them, so threads beyond the free cores cost
-more than they bring (`benchmarks/busy.py`). That they wait without spinning is set in
-`tailorbird/__init__.py`, before anything loads torch.
+Threads that share a product wait for the slowest, so threads beyond the free cores cost more than
+they bring (`benchmarks/busy.py`). `tailorbird/__init__.py` makes them wait without spinning, before
+anything loads torch.
 """
 
 import contextlib
@@ -31,27 +31,27 @@ class Threads:
 
 
 def cores() -> int:
-    """Return how many cores this process may use, by its affinity and its cgroup's quota."""
+    """Return the number of cores for this process, by its affinity and its cgroup's quota."""
     import joblib
 
     return int(joblib.cpu_count())
 
 
 def launched() -> bool:
-    """Say whether torchrun or ``accelerate launch`` started this process among others."""
+    """Return whether torchrun or ``accelerate launch`` started this process."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def follows() -> bool:
-    """Say whether this is a process of `launched` ones that does what the leading one decides."""
+    """Return whether this is a launched process that follows the leading one."""
     return launched() and os.environ["RANK"] != "0"
 
 
 @cache
 def choose_threads() -> Threads:
-    """Return how many threads to use; measured once in a process.
+    """Return the number of threads to use, measured once per process.
 
-    A number that the person set (``OMP_NUM_THREADS``) is taken as it is.
+    A user's number (``OMP_NUM_THREADS``) is used unchanged.
     """
     own = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if own.isdecimal() and int(own) > 0:
@@ -62,7 +62,7 @@ def choose_threads() -> Threads:
 
 
 def busy_cores(seconds: float = _SAMPLE_SECONDS) -> tuple[int, float]:
-    """Return the cores that we may run on, and how many of them others keep busy as we sleep."""
+    """Return the cores available to us, and how many of them others keep busy while we sleep."""
     import psutil
 
     shares = psutil.cpu_percent(interval=seconds, percpu=True)
@@ -73,18 +73,19 @@ def busy_cores(seconds: float = _SAMPLE_SECONDS) -> tuple[int, float]:
 
 
 def computing() -> dict[str, str]:
-    """Return the environment of a process that computes for us: with as many threads."""
+    """Return the environment of a compute process with as many threads."""
     return os.environ | {"OMP_NUM_THREADS": str(choose_threads().count)}
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs `module` as ``python -m`` does, but not from where we work.
+    """Return a command that runs `module` like ``python -m``, but without the working folder.
 
-    ``-m`` would put the working folder first and run a ``json.py`` that lies in it, a data set's
-    for example. It finds what we find: also what a program put on its `sys.path`.
+    ``-m`` would search the working folder first and import, for example, a data set's ``json.py``.
+    The process finds the same modules as this one, including entries that a program added to
+    `sys.path`.
     """
-    # What `-m` or an interactive session put first for this process is not handed on, unless the
-    # package itself lies there: then last, where it hides nothing.
+    # The first entry from `-m` or an interactive session is not inherited, unless the package
+    # itself is in it: then it comes last, where it hides nothing.
     path = sys.path[_working_folder_is_first() :]
     path.append(str(Path(__file__).resolve().parent.parent))
     code = (
@@ -100,10 +101,10 @@ def _working_folder_is_first() -> bool:
 
 
 class Worker:
-    """A process of ours that answers one question after the other, with limits of its own.
+    """A process of ours that answers one request at a time, with limits of its own.
 
-    Questions are lines of JSON, answers JSON after its length in eight bytes: not pickles, since
-    what came with a file or a model may have taken the process over.
+    Requests are lines of JSON, answers JSON after its length in eight bytes: not pickles, since a
+    file or a model may have taken over the process.
 
     Args:
         module: Its ``main`` calls `answer_questions`.
@@ -115,13 +116,13 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's to answer
+            start_new_session=True,  # the parent handles Ctrl-C
             env=os.environ | environment,
         )
         self._received = bytearray()
 
     def send(self, question: bytes) -> None:
-        """Ask; the worker's end is seen when its answer is awaited."""
+        """Send a request; an ended worker is noticed when its answer is awaited."""
         assert self.process.stdin is not None
         self._received.clear()
         with contextlib.suppress(BrokenPipeError):
@@ -129,12 +130,12 @@ class Worker:
             self.process.stdin.flush()
 
     def fileno(self) -> int:
-        """Return where its answers come from."""
+        """Return the file descriptor of its answers."""
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
 
     def receive(self) -> dict[str, Any] | None:
-        """Take what has come; return the answer when it is whole.
+        """Read available output; return the answer once it is complete.
 
         Raises:
             EOFError: The process has ended.
@@ -151,10 +152,10 @@ class Worker:
         return answer
 
     def ask(self, question: bytes, seconds: float) -> dict[str, Any]:
-        """Return the answer to a question.
+        """Return the answer to a request.
 
         Raises:
-            TimeoutError: There is none in time.
+            TimeoutError: There is no answer in time.
             EOFError: The process has ended.
         """
         self.send(question)
@@ -165,7 +166,7 @@ class Worker:
         raise TimeoutError
 
     def end(self, patience: float = 0.0) -> int:
-        """Stop the process, which may end by itself meanwhile; return its exit status."""
+        """Stop the process, unless it exits within `patience`; return its exit status."""
         status = self.process.poll()
         if status is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -180,9 +181,9 @@ class Worker:
 
 
 def answer_questions(answer: Callable[[bytes], bytes]) -> None:
-    """Answer a `Worker`'s questions until they end."""
+    """Answer a `Worker`'s requests until its input ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    # Libraries that print would spoil the answers.
+    # Libraries that print would corrupt the answers.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for question in sys.stdin.buffer:
         body = answer(question)
@@ -191,7 +192,7 @@ def answer_questions(answer: Callable[[bytes], bytes]) -> None:
 
 
 def cap_memory(memory_bytes: int) -> None:
-    """Cap this process's address space, where the system can."""
+    """Limit this process's address space, if the system supports that."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -1,9 +1,9 @@
-r"""The one way to the terminal: what comes from data, models and servers is shown, never obeyed.
+r"""Safe terminal output: text from data, models and servers is displayed, never interpreted.
 
-A label, a file name or a server's answer may hold an escape sequence that retitles the window,
-fills the clipboard or rewrites the lines above, or a sign that turns the direction of the text.
-Such characters are written as Python writes them, such as ``\x1b``. All printing passes here:
-ours through `console` and `print`, that of libraries through `guarded`.
+A label, a file name or a server's answer may contain an escape sequence that changes the window
+title, fills the clipboard or rewrites earlier lines, or a character that reverses the text. Such
+characters are written in Python's notation, such as ``\x1b``. All output passes here: ours through
+`console` and `print`, that of libraries through `guarded`.
 """
 
 import contextlib
@@ -30,12 +30,12 @@ _STEERING = re.compile(
 )
 _CREDENTIALS = re.compile(r"(\w://)(?:[^\s/?#@]{0,200}@|[^\s/?#@:]*:[^\s@]{0,1000}@)")
 _SECRETS = re.compile(r"(?i)([?&][\w.-]{0,30}(?:key|token|secret|password|sig)=)[^\s&'\"#]+")
-# What progress bars of libraries write: back to the line's start, up to the bars above.
+# Moves of libraries' progress bars: to the line's start, up to the bars above.
 _BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
 
 
 def escape(text: str) -> str:
-    r"""Return text whose control characters are seen rather than obeyed; lines stay lines.
+    r"""Return text with control characters escaped; line breaks stay.
 
     Example:
         >>> escape("\x1b[2Jpositive")
@@ -45,7 +45,7 @@ def escape(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return `escape(text)` with its line ends seen as well, for a name that ends no line."""
+    r"""Return `escape(text)` with line breaks escaped too, for names within a line."""
     return escape(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
@@ -60,19 +60,19 @@ def without_credentials(text: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Return JSON on one line that stays what it was when a terminal shows it."""
+    """Return JSON on one line that a terminal displays unchanged."""
     text = json.dumps(value, ensure_ascii=False)
     return _STEERING.sub(lambda match: json.dumps(match.group())[1:-1], text)
 
 
 def write_data(text: str) -> None:
-    """Write to stdout for a program: escaped only where a terminal would obey it."""
+    """Write to stdout for a program, escaped only if stdout is a terminal."""
     stream = sys.stdout
     (stream if stream.isatty() else _unguarded(stream)).write(text)
 
 
 class _Guard:
-    """A stream for text that may be anyone's."""
+    """A stream for untrusted text."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -81,7 +81,7 @@ class _Guard:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, escaped; a bar's moves are kept on stderr, where no data is written."""
+        """Write text, escaped; moves of progress bars pass on stderr, which has no data."""
         moves = _BAR.match(text) if self.stream is sys.__stderr__ else None
         moves_end = moves.end() if moves else 0
         self.stream.write(text[:moves_end] + escape(text[moves_end:]))
@@ -99,10 +99,10 @@ def _unguarded(stream: Any) -> Any:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Escape what anyone writes to stdout and stderr meanwhile; `console` has its own way."""
+    """Escape everything that libraries write to stdout and stderr inside the context."""
     before = sys.stdout, sys.stderr
     for stream in before:
-        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter is told its number
+        if hasattr(stream, "reconfigure"):  # unsupported letters are written as
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (cast(TextIO, _Guard(stream)) for stream in before)
     try:
@@ -112,7 +112,7 @@ def guarded() -> Iterator[None]:
 
 
 def check_given() -> None:
-    """Refuse arguments that are no UTF-8; of stdin such bytes are kept, to be named when read.
+    """Check that arguments are valid UTF-8; such bytes on stdin are kept, to be reported when read.
 
     Raises:
         UserError: One is not.
@@ -130,7 +130,7 @@ def console(*, stderr: bool) -> "Console":
     from rich.segment import Segment
 
     class Escaping(rich.Console):
-        """Writes its own styles and moves to the stream itself, and texts escaped."""
+        """Writes its own styles and moves to the stream directly, and texts escaped."""
 
         def render(self, *renderable: Any, **options: Any) -> Iterator[Segment]:
             for text, style, control in super().render(*renderable, **options):

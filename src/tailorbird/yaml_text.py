@@ -1,7 +1,7 @@
-"""The one door to YAML: settings, front matter and dataset cards are parsed within bounds.
+"""Parses YAML within limits: settings, front matter and dataset cards; alone imports PyYAML.
 
-A few hundred bytes of YAML can stand for 9^10 values (aliases of aliases), exhaust the stack (one
-bracket within another) or hold a number that Python takes minutes to convert.
+A few hundred bytes of YAML can expand to 9^10 values (nested aliases), exhaust the stack (nested
+brackets) or contain a number that Python takes minutes to convert.
 """
 
 from typing import Any
@@ -13,16 +13,16 @@ MOST_DEPTH = 50
 MOST_VALUES = 200_000
 LONGEST_NUMBER = 64
 
-# What PyYAML lets through where a tag or a date is malformed: `!!bool maybe`, `2024-13-45`.
+# PyYAML's errors for malformed tags or dates: `!!bool maybe`, `2024-13-45`.
 _STUMBLES = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
 
 
 class YamlFault(ValueError):
-    """A text is no YAML, or YAML beyond the bounds."""
+    """A text is not valid YAML, or exceeds the limits."""
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the plain values that a YAML text stands for.
+    """Parse YAML into plain values.
 
     Raises:
         YamlFault: It is malformed, or larger, deeper or more repetitive than any file of ours.
@@ -44,15 +44,15 @@ def parse_yaml(text: str) -> Any:
 
 
 def write_yaml(value: Any) -> str:
-    """Return plain values as YAML in the order they have, readable where it can be."""
+    """Write plain values as YAML in their order, readable if possible."""
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    # PyYAML writes Unicode's rarer line breaks as they are, and reads them back as spaces.
+    # PyYAML writes Unicode's rarer line breaks unescaped, and reads them back as spaces.
     readable = not any(mark in text for mark in "\x85\u2028\u2029")
     return text if readable else yaml.safe_dump(value, sort_keys=False, width=100)
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """The safe loader, with bounds on depth, on what aliases repeat and on numbers."""
+    """The safe loader, with limits on depth, repetition by aliases, and numbers."""
 
     depth = values = 0
 
@@ -88,7 +88,7 @@ for _kind in ("int", "float"):
 
 
 def _weigh(node: yaml.Node, weights: dict[int, int]) -> int:
-    """Return the characters a node stands for, each alias counted as all that it repeats."""
+    """Return a node's number of characters, with aliases expanded."""
     weight = weights.get(id(node))
     if weight is not None:
         if not weight:

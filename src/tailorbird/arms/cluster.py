@@ -1,8 +1,8 @@
-"""Arms and trials on the nodes of a Ray cluster: a task each, whose files go to the node and back.
+"""Runs arms and trials on the nodes of a Ray cluster, one task each, and transfers their files.
 
-A node gets the run's data and the job, and does the work in a folder of its own; the folder comes
-back as one value and is written here. So of an arm whose node dies nothing is left: it is done
-again elsewhere, and counts once.
+A node receives the run's data and the job, and works in a folder of its own, which comes back as
+one value and is written here. So nothing remains of an arm whose node dies: it is repeated on
+another node, and counts once.
 """
 
 import io
@@ -46,8 +46,8 @@ class Cluster(Scheduler):
     def map(
         self, work: Callable[[Item], Value], items: Sequence[Item], tasks: int = 1
     ) -> list[Value]:
-        """See `Scheduler.map`: every process that `work` runs is a task of the cluster."""
-        if self._mapping:  # an item's own tasks
+        """See `Scheduler.map`: every process that `work` starts is a task of the cluster."""
+        if self._mapping:  # nested call
             return super().map(work, items)
         cores, count = self._nodes.cores, max(1, len(items) * tasks)
         self._each = max(1, min(sum(cores) // count, max(cores, default=1)))
@@ -58,7 +58,7 @@ class Cluster(Scheduler):
             self._mapping = False
 
     def run(self, module: str, *arguments: str) -> int:
-        """See `Scheduler.run`; what follows from several arms is done here."""
+        """See `Scheduler.run`; arms that combine others run here."""
         if not self._mapping:
             return super().run(module, *arguments)
         if self._stopped:
@@ -83,7 +83,7 @@ class Cluster(Scheduler):
         return int(code)
 
     def _memory(self, run: str, place: str) -> int:
-        """Return the memory in bytes that an arm is planned to need."""
+        """Return the planned memory of an arm in bytes."""
         nest = self._free.get()
         try:
             memory = self._need(nest, run, place)
@@ -105,11 +105,11 @@ class Cluster(Scheduler):
 
 
 def do(request: Mapping[str, Any]) -> tuple[int, bytes]:
-    """Do an arm's work on the node that this runs on; return its exit code and what it made.
+    """Run an arm's work on this node; return its exit code and its files.
 
     Args:
-        request: The module to run, `pack`'s files, the arm's place in the run's folder, and how
-            many threads it has.
+        request: The module to run, the files of `pack`, the arm's place in the run's folder, and
+            the number of threads.
 
     Raises:
         UserError: Another version is installed here.
@@ -132,9 +132,9 @@ def pack(run: Path, place: Path, but: Collection[str] = ()) -> bytes:
     """
     paths = [path for path in _shared(run) if path.relative_to(run).as_posix() not in but]
     if place.parent.name == SEEDS:
-        # Every seed takes the settings that the first one's search chose.
+        # Every seed uses the settings found by the first seed's search.
         paths += _files(place.parent.parent / SEARCH)
-    # What says that an arm or a trial is done is written last.
+    # The file that marks an arm or a trial as complete is written last.
     paths += sorted(_own(place), key=lambda path: path in (place / ARM, place / RESULT))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -144,10 +144,10 @@ def pack(run: Path, place: Path, but: Collection[str] = ()) -> bytes:
 
 
 def unpack(files: bytes, run: Path, place: Path) -> None:
-    """Write what `pack` returned: the arm's folder holds that and nothing else, the rest stays.
+    """Write the output of `pack`, replacing the arm's folder only.
 
     Args:
-        run: The run's folder; files that all arms share are written where there are none.
+        run: The run's folder; shared files are written if missing.
     """
     with tarfile.open(fileobj=io.BytesIO(files)) as archive:
         names = set(archive.getnames())
@@ -165,11 +165,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _shared(run: Path) -> list[Path]:
-    """Return the files that belong to no arm and no search."""
+    """Return the files outside arms and searches."""
     own = (ARMS, SEARCH)
     return [path for path in _files(run) if path.relative_to(run).parts[0] not in own]
 
 
 def _own(place: Path) -> list[Path]:
-    """Return the files of an arm's first training, or of the one of a seed."""
+    """Return the files of an arm's first training, or of a seed's."""
     return [path for path in _files(place) if path.relative_to(place).parts[0] != SEEDS]

@@ -1,8 +1,8 @@
-"""Arms side by side: as many processes at once as cores and memory allow.
+"""Runs arms in parallel, in as many processes as cores and memory allow.
 
-A flow says what to do and in which order; `Scheduler.map` does it for several arms at once, each in
-a thread that waits for a process. What the threads share is who may start: nothing starts once
-Ctrl-C was pressed, and an arm waits until what it needs is free beside those that run.
+A flow defines the work and its order; `Scheduler.map` does it for several arms at once, each in a
+thread that waits for a process. The threads share admission: nothing starts after Ctrl-C, and an
+arm waits until its memory is free.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Scheduler:
     """Runs the arms of a comparison, `jobs` at once; a context manager.
 
     Args:
-        jobs: How many at once; fewer where there are fewer cores or GPUs.
+        jobs: The number of parallel arms, at most the number of cores or GPUs.
     """
 
     def __init__(self, jobs: int = 1) -> None:
@@ -77,7 +77,7 @@ class Scheduler:
             log.say(f"--jobs {jobs}, but {count} {what}: {how}")
         if count == 1:
             return [{}]
-        # Bars of several arms would overwrite each other: lines say which arm they are of.
+        # Progress bars of several arms would overwrite each other, so lines name their arm.
         common = {
             "TERM": "dumb",
             "OMP_NUM_THREADS": str(max(1, choose_threads().count // count)),
@@ -89,15 +89,15 @@ class Scheduler:
     def map(
         self, work: Callable[[Item], Value], items: Sequence[Item], tasks: int = 1
     ) -> list[Value]:
-        """Do `work` for every item, `jobs` at once; return the results in the items' order.
+        """Apply `work` to every item, `jobs` at once; return the results in the items' order.
 
         Args:
-            work: Does one; it may map items of its own.
-            items: What to do.
-            tasks: How many processes the work on an item runs at once, at most.
+            work: Processes an item; it may call `map` itself.
+            items: The items.
+            tasks: The most processes that the work on an item runs at once.
 
         Raises:
-            Interrupted: Ctrl-C; what ran was told and has ended.
+            Interrupted: Ctrl-C; all running work has ended.
         """
         if self.jobs == 1 or len(items) < 2:
             return [work(item) for item in items]
@@ -109,10 +109,10 @@ class Scheduler:
         return [future.result() for future in futures]
 
     def run(self, module: str, *arguments: str) -> int:
-        """Run `module`'s ``main`` in a process of its own, when there is room for it.
+        """Run `module`'s ``main`` in a process of its own, once there is memory for it.
 
         Returns:
-            Its exit code; `Interrupted.exit_code` where nothing is to start any more.
+            Its exit code; `Interrupted.exit_code` if nothing may start any more.
         """
         if self._stopped:
             return Interrupted.exit_code
@@ -125,7 +125,7 @@ class Scheduler:
             self._free.put(nest)
 
     def _need(self, nest: Runner, *arguments: str) -> int:
-        """Return the memory in bytes that an arm is planned to need."""
+        """Return the planned memory of an arm in bytes."""
         nest.run(NEEDS, *arguments)
         path = Path(arguments[-1]) / NEED
         if not path.is_file():
@@ -136,7 +136,7 @@ class Scheduler:
 
     @contextlib.contextmanager
     def _admitted(self, need: int, place: str) -> Iterator[None]:
-        """Wait until `need` bytes are free beside what runs; alone anything is admitted."""
+        """Wait until `need` bytes are free beside running work; an arm alone is always admitted."""
         capacity = memory_limit().bytes
         with self._room:
             if self._needs and sum(self._needs) + need > capacity:
@@ -154,7 +154,7 @@ class Scheduler:
                 self._room.notify_all()
 
     def _interrupt(self) -> None:
-        """Stop what Ctrl-C does not reach by itself."""
+        """Stop work that Ctrl-C does not reach by itself."""
 
     def _await(self, futures: Sequence[Future[Value]]) -> None:
         with answering_sigterm(self._terminate):
@@ -181,10 +181,10 @@ class Scheduler:
 
 
 def scheduler(config: CompareConfig) -> Scheduler:
-    """Return what runs a comparison's arms: this machine, or a cluster.
+    """Return the scheduler of a comparison: this machine, or a cluster.
 
     Raises:
-        UserError: The cluster is not there.
+        UserError: The cluster is unreachable.
     """
     if config.ray is None:
         return Scheduler(config.jobs)
@@ -194,7 +194,7 @@ def scheduler(config: CompareConfig) -> Scheduler:
 
 
 def _gpus() -> list[str]:
-    """Return the GPUs that are there for us, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the available GPUs, as in CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name.strip() not in ("", "-1")]

@@ -1,4 +1,4 @@
-"""How the answers to many inputs reach the person: beside the columns of their rows, as CSV."""
+"""Writes predictions for many inputs as CSV, beside the columns of their rows."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from tailorbird import log, terminal
 
 
 def write_answers(answers: list[dict[str, Any]], output: Path | None, *, raw: bool) -> None:
-    """Write answers beside the columns of their rows as CSV; see `write_blocks`."""
+    """Write predictions beside the columns of their rows as CSV; see `write_blocks`."""
     write_blocks([answers], (), output, raw=raw)
 
 
@@ -20,11 +20,11 @@ def write_blocks(
     *,
     raw: bool,
 ) -> None:
-    """Write answers beside the columns of their rows as CSV; to stdout when there is no file.
+    """Write predictions beside the columns of their rows as CSV, to a file or stdout.
 
     Args:
-        columns: Of the rows; none: those of the first block.
-        raw: For programs: cells that a spreadsheet would run are left as they are.
+        columns: Of the rows; empty: those of the first block.
+        raw: For programs: cells that a spreadsheet would execute are unchanged.
     """
     from tailorbird.runs.atomic import output_file
 
@@ -44,7 +44,7 @@ def write_blocks(
 def _csv_blocks(
     blocks: Iterable[list[dict[str, Any]]], columns: Sequence[str], raw: bool
 ) -> Iterator[tuple[str, int]]:
-    """Yield the blocks as CSV, the head before the first, and how many rows each has."""
+    """Yield the blocks as CSV, the first with the header, and their numbers of rows."""
     from tailorbird.runs.files import csv_lines
 
     names: dict[str, str] = {}
@@ -64,7 +64,7 @@ def _csv_blocks(
 
 
 def _free_names(names: Iterable[str], columns: Sequence[str]) -> dict[str, str]:
-    """Return what our columns are called, beside those of the file that are called so already."""
+    """Return our column names, changed if the file already has them."""
     free = {}
     for name in names:
         free[name] = name
@@ -82,7 +82,7 @@ def _input(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _columns(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return what stands in the columns of an answer."""
+    """Return the columns of a prediction."""
     if answer.get("prompt"):
         return {"answer": answer["text"]}
     values = answer.get("values")

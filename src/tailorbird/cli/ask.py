@@ -71,9 +71,9 @@ def ask(
         except UserError as error:
             if not talking:
                 raise
-            # What was said before is worth more than the exit code.
+            # Earlier answers are worth more than the exit code.
             log.say(f"error: {error}")
-        # A program that asks by a pipe waits for the answer before it asks again.
+        # A program on a pipe waits for the answer before its next question.
         sys.stdout.flush()
 
 
@@ -86,7 +86,7 @@ def _find(conversation: Any, text: str, where: str | None, json: bool) -> None:
 
 
 def _answer(conversation: Any, text: str, where: str | None, json: bool) -> None:
-    """Ask once; what a model writes is shown as it comes, then again with what was checked."""
+    """Answer one question; a model's text is streamed, then the checked answer is shown."""
     live = conversation.answerer.writer is not None and sys.stderr.isatty() and not json
     pieces = list(_print_stream(conversation.stream(text, where), live))
     answer = pieces.pop()
@@ -96,7 +96,7 @@ def _answer(conversation: Any, text: str, where: str | None, json: bool) -> None
 
 
 def _print_stream(pieces: Any, live: bool) -> Any:
-    """Yield pieces of text and the answer, the text shown before."""
+    """Yield pieces of text and the answer, after printing the text."""
     for piece in pieces:
         if live and isinstance(piece, str):
             print(terminal.escape(piece), end="", flush=True, file=sys.stderr)
@@ -104,7 +104,7 @@ def _print_stream(pieces: Any, live: bool) -> Any:
 
 
 def _questions() -> Any:
-    """Yield questions until the person has had enough; without a terminal, one per line."""
+    """Yield the user's questions; without a terminal, one per line."""
     while True:
         try:
             text = input("\n> ") if sys.stdin.isatty() else input()

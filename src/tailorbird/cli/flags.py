@@ -1,4 +1,4 @@
-"""Flags to settings: options that several verbs share, what was typed, and what does not belong."""
+"""Converts flags to settings, and rejects flags that have no effect."""
 
 import inspect
 import shlex
@@ -15,7 +15,7 @@ from tailorbird.terminal import without_credentials
 
 
 def spread(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a verb whose parameters that are dataclasses of options are these options."""
+    """Return a verb in which dataclass parameters are replaced by their options."""
     parameters = list(inspect.signature(verb, eval_str=True).parameters.values())
     groups: dict[str, Any] = {
         p.name: p.annotation for p in parameters if is_dataclass(p.annotation)
@@ -44,14 +44,14 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_config(file: Path | None, settings: list[str] | None, flags: dict[str, Any]) -> Config:
-    """Return the configuration; flags that were not given (None or False) change nothing."""
+    """Return the configuration; unset flags (None or False) change nothing."""
     # Not `in (None, False)`: 0 equals False, and `--seed 0` is a seed.
     set_flags = {name: v for name, v in flags.items() if v is not None and v is not False}
     return load_config(file, settings or [], set_flags)
 
 
 def settings_of(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as settings of a section, by their names in it."""
+    """Return values as settings of a section, by name."""
     return {f"{section}.{name}": value for name, value in values.items()}
 
 
@@ -59,10 +59,10 @@ _ARGUMENTS = {"train": "DATA", "data": "DATA", "run": "RUN"}
 
 
 def refuse(flags: Mapping[str, Any], because: str, fix: str) -> None:
-    """Refuse flags that would do nothing.
+    """Refuse flags without effect.
 
     Raises:
-        UserError: One of them is given.
+        UserError: One of them is set.
     """
     names = [
         _ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
@@ -75,10 +75,10 @@ def refuse(flags: Mapping[str, Any], because: str, fix: str) -> None:
 
 
 def joined(data: list[str] | None) -> str | None:
-    """Return the files named one after the other as one setting."""
+    """Return several files as one setting."""
     return ",".join(data) if data else None
 
 
 def command_line() -> str:
-    """Return the command as a person would type it again; a password is left for them to add."""
+    """Return the command as typed, without passwords."""
     return shlex.join(["tailor", *map(without_credentials, sys.argv[1:])])

@@ -1,4 +1,4 @@
-"""`tailor evaluate RUN --grade N`: the marking itself, on the terminal."""
+"""`tailor evaluate RUN --grade N`: grading on the terminal."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,9 @@ from tailorbird.terminal import one_line
 
 
 def grade_answers(run: Path, count: int, as_json: bool) -> None:
-    """Show answers one by one, take a mark for each, and say how the metric compares.
+    """Show answers one by one, read a grade for each, and compare with the metric.
 
-    Whose answer it is, and what the metric says of it, is not shown.
+    The arm and the metric's grade are not shown.
     """
     from tailorbird.flows.manual_grading import draw, grades, grades_json, keep
     from tailorbird.runs.folder import RunFolder
@@ -46,9 +46,9 @@ def grade_answers(run: Path, count: int, as_json: bool) -> None:
 
 
 def _mark() -> str:
-    """Return a mark; the end of input stops."""
+    """Return a grade; the end of input stops."""
     while True:
-        # Not by input(): its prompt goes to stdout, where only the result belongs.
+        # input() would write its prompt to stdout, which is for results only.
         print("  right? [y/n/s/q] ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:

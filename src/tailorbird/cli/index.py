@@ -68,7 +68,7 @@ def index(
     embedder = own.embedder if "embedder" in own.model_fields_set else None
     if not (work or embedder):
         raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
-    # A folder that does not exist yet is made only when there is something to put in.
+    # A new folder is created only if there is something to index.
     start = own if paths else None
     with KnowledgeFolder(Path(store), start, repairing=repair, store=place) as kb:
         result = _change(kb, repair, rollback, embedder, remove)
@@ -116,5 +116,5 @@ def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
 
 
 def _settings(kb: Any, own: Any) -> Any:
-    """Return the settings of this call over those that the knowledge base has."""
+    """Return the command's settings merged over those of the knowledge base."""
     return kb.settings.model_copy(update={n: getattr(own, n) for n in own.model_fields_set})

@@ -1,4 +1,4 @@
-"""The command `tailor`: words in, exit code out."""
+"""The command `tailor`: runs a verb and sets the exit code."""
 
 import os
 import sys
@@ -64,7 +64,7 @@ def _top(
 
 
 def run() -> None:
-    """Run the command line; faults become one message and an exit code."""
+    """Run the command line; errors become one message and an exit code."""
     debug = "--debug" in sys.argv
     from tailorbird import log
     from tailorbird.runs.interrupt import answer_sigterm
@@ -75,7 +75,7 @@ def run() -> None:
     try:
         terminal.check_given()
         code = app(standalone_mode=False)
-        # Typer makes this of Ctrl-C, without a word.
+        # Typer's silent exit code for Ctrl-C.
         if code == Interrupted.exit_code:
             log.say(f"stopped{_how_to_go_on(None)}")
         sys.exit(code)
@@ -90,7 +90,7 @@ def run() -> None:
         log.say(f"{stop}{_how_to_go_on(stop.folder)}")
         sys.exit(stop.exit_code)
     except BrokenPipeError:
-        # The reader of our stdout has gone (`| head`): nothing is wrong.
+        # The reader of our stdout has closed it (`| head`), which is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
@@ -105,7 +105,7 @@ def run() -> None:
 
 
 def _how_to_go_on(folder: Path | None) -> str:
-    """Return what to do about a command that was stopped, where it left anything."""
+    """Return how to resume an interrupted command, if it can be."""
     import shlex
 
     if sys.argv[1:2] == ["index"]:

@@ -1,4 +1,4 @@
-"""How a report, and what stands in a knowledge base, reach the person: a table, or JSON."""
+"""Prints reports and knowledge bases as a table or JSON."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ Printer = Callable[[Any, Any], None]
 def show_report(
     report: Report[Any, Any], as_json: bool, folder: Path | None, print_report: Printer
 ) -> None:
-    """Print a report as JSON, or as `print_report` does; say where its page is, if in a folder."""
+    """Print a report as JSON or with `print_report`, and name its page if there is one."""
     if as_json:
         print(terminal.as_json(report.to_json()))
     else:
@@ -25,7 +25,7 @@ def show_report(
 
 
 def say_one(answer: dict[str, Any]) -> None:
-    """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
+    """Print a prediction, with the most likely labels as bars."""
     from tailorbird.metrics.display import percent
 
     values, words = answer.get("values"), answer.get("words")
@@ -53,7 +53,7 @@ def say_one(answer: dict[str, Any]) -> None:
 
 
 def show_index(result: dict[str, Any]) -> None:
-    """Print the documents, then a line for each thing that was done."""
+    """Print the documents, then a line per action."""
     for document in result.pop("documents", []):
         print(f"{document['chunks']:>6}  {one_line(document['source'])}")
     for name, value in result.items():
@@ -69,7 +69,7 @@ def show_index(result: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> str:
-    """Return a value that is no list in words, one that is as nothing."""
+    """Return a scalar as text; empty for a list or an object."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

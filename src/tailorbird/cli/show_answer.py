@@ -1,4 +1,4 @@
-"""How an answer from a knowledge base looks on a terminal."""
+"""Prints answers from a knowledge base."""
 
 import textwrap
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _QUOTE = 240
 
 
 def show_answer(answer: Answer) -> None:
-    """Print the answer, then its sources with what they say."""
+    """Print the answer, then its sources with their quotes."""
     print(_laid_out(answer.text))
     if answer.refused:
         print(_wrapped(f"Why: {answer.why}."))
@@ -39,7 +39,7 @@ def show_answer(answer: Answer) -> None:
 
 
 def show_passages(passages: Sequence[Passage]) -> None:
-    """Print passages, each with its place and its beginning."""
+    """Print passages, each with its place and beginning."""
     for p in passages:
         print(_wrapped(f"[{p.number}] {_place(p)} ({_similarity(p)})", "    "))
         print(_wrapped(_short(p.text), "    ", "    "))
@@ -69,7 +69,7 @@ def _short(text: str) -> str:
 
 
 def _quoted(quote: str) -> str:
-    """Return a quote's beginning in one paragraph, or with its code line by line."""
+    """Return a quote's beginning as one paragraph, or code line by line."""
     if not any(_is_fence(line) for line in quote.splitlines()):
         return _wrapped(f'"{_short(quote)}"', "     ", "    ")
     pieces, room = [], _QUOTE
@@ -87,7 +87,7 @@ def _is_fence(line: str) -> bool:
 
 
 def _laid_out(text: str, indent: str = "", first: str = "") -> str:
-    """Return prose in 80 columns; code between fences stays as it is."""
+    """Return prose wrapped to 80 columns; fenced code is unchanged."""
     lines, in_code = [], False
     for line in text.splitlines():
         fence = _is_fence(line)
@@ -99,7 +99,7 @@ def _laid_out(text: str, indent: str = "", first: str = "") -> str:
 
 
 def _wrapped(line: str, indent: str = "", first: str = "") -> str:
-    """Return a line in 80 columns; what begins with spaces is code and stays."""
+    """Return a line wrapped to 80 columns; indented lines are code and unchanged."""
     if not first and line.startswith((" ", "\t", "```")):
         return line
     blank = "\n" * (len(line) - len(line.lstrip("\n")))

@@ -1,10 +1,9 @@
-"""A store on a server: PostgreSQL with pgvector, and an index of words of our own beside it.
+"""The PostgreSQL store: vectors in pgvector, and our own word index beside it.
 
-PostgreSQL ranks words by no BM25. So for each term, and for each segment of rows that were added
-together, one value holds the rows that have it, how often, and how long they are; the few values
-of a question's terms are read and scored here, exactly as the book says. Vectors are compared
-exactly as long as they are few, and through an IVFFlat index beyond: it is built in a tenth of
-the time of an HNSW index and takes new rows at once.
+PostgreSQL has no BM25 ranking. So for each term and each segment of rows, one value holds the rows
+with the term, its frequencies, and the text lengths; the few values of a question's terms are read
+and scored here exactly. Vectors are searched exactly while they are few, and through an IVFFlat
+index beyond: it takes a tenth of the time of an HNSW index to build, and accepts new rows at once.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from tailorbird.knowledge.postgres_server import Server
 from tailorbird.knowledge.postings import pack, pack_rows, ranked, unpack, unpack_rows
 from tailorbird.knowledge.protocols import Ranking
 
-# An exact comparison of so many takes 10 ms on a core.
+# An exact search of this many rows takes 10 ms on a core.
 _EXACT_ROWS = 10_000
 _PROBED = 16  # one list of so many is looked into
 _SEGMENTS = 32
@@ -48,11 +47,11 @@ CREATE TABLE {g} ("row" BIGINT PRIMARY KEY, vector VECTOR({dimension}) NOT NULL)
 
 
 class PostgresBackend:
-    """A schema of a database that several hosts read and write; see `Backend`.
+    """A schema of a database, shared by several hosts; see `Backend`.
 
     Args:
-        folder: The knowledge base: it notes the address, and holds models that were published.
-        address: See `postgres.Server`.
+        folder: The knowledge base's folder, with the address and published models.
+        address: See `postgres_server.Server`.
     """
 
     name = "postgresql"
@@ -67,7 +66,7 @@ class PostgresBackend:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a ledger."""
+        """Whether the ledger exists."""
         link = self.server.link()
         try:
             return self.server.is_laid_out(link)
@@ -76,7 +75,7 @@ class PostgresBackend:
 
     @property
     def read_only(self) -> bool:
-        """Whether this process may not write there."""
+        """Whether this process has no write access."""
         sql = "SELECT pg_is_in_recovery() OR NOT has_table_privilege('documents', 'INSERT')"
         with self.lent() as link:
             return bool(link.execute(sql).fetchone()[0])
@@ -120,7 +119,7 @@ class PostgresBackend:
         return (self._writer or self.connect()).lock(wait_seconds)
 
     def sizes(self) -> tuple[int, int]:
-        """Return the bytes of the schema's tables, and of those of indexes among them."""
+        """Return the bytes of the schema's tables, and of the indexes among them."""
         sql = (
             "SELECT coalesce(sum(s), 0), coalesce(sum(s) FILTER (WHERE name ~ '^g[0-9]'), 0) FROM "
             "(SELECT relname AS name, pg_total_relation_size(oid) AS s FROM pg_class "
@@ -132,7 +131,7 @@ class PostgresBackend:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[PostgresDatabase]:
-        """Lend a connection: the one on which this thread writes a batch, else one of its own."""
+        """Lend a connection: this thread's batch connection, else one of its own."""
         active = getattr(self._active, "database", None)
         if active is not None:
             yield active
@@ -148,7 +147,7 @@ class PostgresBackend:
             self._idle.append(database)
 
     def close(self) -> None:
-        """Close the connections that were lent."""
+        """Close the lent connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -202,7 +201,7 @@ class PostgresStore:
 
     @property
     def moment(self) -> int:
-        """See `Index.moment`: a look reads rows in the ledger's own transaction."""
+        """See `Index.moment`: constant, since searches read in the ledger's own transaction."""
         return 0
 
     def rows(self) -> np.ndarray:
@@ -212,7 +211,7 @@ class PostgresStore:
         return np.fromiter((row for (row,) in read), dtype=np.int64, count=len(read))
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
-        """See `VectorIndex.nearest`; exact among few rows."""
+        """See `VectorIndex.nearest`; exact for few rows."""
         with self._backend.lent() as link:
             if among is None and (lists := self._lists(link)):
                 link.set("ivfflat.probes", max(8, lists // _PROBED))
@@ -220,7 +219,7 @@ class PostgresStore:
                 if len(rows) >= k:
                     return best(rows, scores, k)
             with link.transaction():
-                # Through an index fewer may come than there are.
+                # An index may return fewer rows than there are.
                 link.execute("SET LOCAL enable_indexscan = off")
                 return best(*self._ordered(link, vector, k, among), k)
 
@@ -241,7 +240,7 @@ class PostgresStore:
         terms = Counter(terms_to_find(question))
         name, segments, read = self._name, {}, []
         with self._backend.lent() as link:
-            # One statement sees one moment.
+            # A single statement reads a consistent state.
             for number, term, packed, *counts in link.execute(
                 f"SELECT segment, NULL, gone, first, rows, length FROM {name}_segments UNION ALL "
                 f"SELECT segment, term, entries, 0, 0, 0 FROM {name}_words WHERE term {link.AMONG}",
@@ -271,7 +270,7 @@ class PostgresStore:
         return bool(fresh > rows or segments > 2 * _SEGMENTS)
 
     def optimize(self) -> None:
-        """See `Index.optimize`: segments are merged, and many rows get an index of vectors."""
+        """See `Index.optimize`: merges segments, and builds a vector index for many rows."""
         with self._changing() as link:
             segments = link.execute(
                 f"SELECT segment, rows, length(gone) / 4 FROM {self._name}_segments ORDER BY rows"
@@ -291,7 +290,7 @@ class PostgresStore:
                     f"CREATE INDEX {self._name}_next ON {self._name} "
                     f"USING ivfflat (vector vector_ip_ops) WITH (lists = {target})"
                 )
-                # Last: from here on readers wait for the end of this.
+                # Last, since readers wait from here on.
                 link.execute(f"DROP INDEX IF EXISTS {self._name}_nearest")
                 link.execute(f"ALTER INDEX {self._name}_next RENAME TO {self._name}_nearest")
         with self._backend.lent() as link:
@@ -299,7 +298,7 @@ class PostgresStore:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[PostgresDatabase]:
-        """Change all tables or none; who reads goes on, who changes waits."""
+        """Change all tables or none; readers continue, other writers wait."""
         with self._backend.lent() as link, link.transaction():
             link.execute(f"LOCK TABLE {self._name}_segments IN SHARE ROW EXCLUSIVE MODE")
             yield link
@@ -312,12 +311,12 @@ class PostgresStore:
     def _copy_words(self, link: PostgresDatabase, segment: int, packed: Any) -> None:
         with link.copy(f"{self._name}_words (term, segment, entries)") as copy:
             copy.set_types(["text", "int4", "bytea"])
-            # In the order of the tree that finds them, which grows the faster.
+            # In the order of the B-tree, which then grows faster.
             for term, entries in sorted(packed):
                 copy.write_row((term, segment, entries))
 
     def _lists(self, link: PostgresDatabase) -> int:
-        """Return how many lists the index of vectors has; 0: there is none."""
+        """Return the number of lists of the vector index; 0: there is none."""
         row = link.execute(
             "SELECT reloptions[1] FROM pg_class WHERE oid = to_regclass(?)",
             (f"{self._name}_nearest",),
@@ -332,7 +331,7 @@ class PostgresStore:
         if among is not None:
             where, values = f'WHERE "row" {link.AMONG}', [*values, link.listing(among.tolist())]
         read = link.execute(
-            # The limit in words: with any other the plan would be made without it.
+            # The limit as a literal: with a parameter, the planner would ignore it.
             f'SELECT "row", vector <#> ? AS unlike FROM {self._name} {where} '
             f"ORDER BY unlike LIMIT {int(k)}",
             values,
@@ -341,7 +340,7 @@ class PostgresStore:
         return rows, np.array([-unlike for _, unlike in read], dtype=np.float32)
 
     def _merge(self, link: PostgresDatabase, numbers: list[int]) -> None:
-        """Make one segment of several, without the rows that are gone."""
+        """Merge several segments into one, without deleted rows."""
         segments = link.execute(
             "SELECT segment, first, rows, length, gone "
             f"FROM {self._name}_segments WHERE segment {link.AMONG}",
@@ -362,7 +361,7 @@ class PostgresStore:
         link.execute(f"DELETE FROM {self._name}_segments WHERE segment {link.AMONG}", (numbers,))
 
     def _join_words(self, link: PostgresDatabase, segment: int, numbers: list[int]) -> None:
-        """Make one value of a term's values in several segments; they stay on the server."""
+        """Merge a term's values in several segments on the server."""
         link.execute("SET LOCAL work_mem = '256MB'")
         link.execute(
             f"INSERT INTO {self._name}_words (term, segment, entries) "
@@ -375,7 +374,7 @@ class PostgresStore:
     def _move_words(
         self, link: PostgresDatabase, segment: int, moves: dict[int, tuple[int, np.ndarray]]
     ) -> None:
-        """Do it where rows of a segment are counted from another first one, or some are gone."""
+        """Merge them here if a segment's base row changes or rows are deleted."""
         joined: dict[str, list[np.ndarray]] = {}
         for term, number, packed in link.execute(
             f"DELETE FROM {self._name}_words WHERE segment {link.AMONG} "
@@ -391,6 +390,6 @@ class PostgresStore:
 
 
 def _base(rows: np.ndarray) -> int:
-    """Return what a segment's rows are counted from: mostly 0, so that the server can merge."""
+    """Return a segment's base row: usually 0, so that the server can merge."""
     first = int(rows.min()) >> 32 << 32
     return first if int(rows.max()) - first < 1 << 32 else int(rows.min())

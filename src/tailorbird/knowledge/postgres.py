@@ -1,6 +1,6 @@
-"""A ledger in PostgreSQL, over one connection; with the server's own module the door to psycopg.
+"""The ledger in PostgreSQL, over one connection; with `postgres_server` alone imports psycopg.
 
-The indexes lie beside the ledger, so that a replacement is one transaction.
+The indexes are in the same database, so that a replacement is one transaction.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from tailorbird.knowledge.postgres_server import CLASS, Server
 class PostgresDatabase:
     """One connection to a ledger on a server; see `knowledge.protocols.Database`.
 
-    It is made again where it was lost, between transactions.
+    A lost connection is reopened between transactions.
     """
 
     AMONG = "= ANY(?)"
@@ -51,7 +51,7 @@ class PostgresDatabase:
             try:
                 return self.link.execute(_translated(sql), plain, binary=True)
             except psycopg.OperationalError:
-                # Lost while nothing was going on: no more than this statement is to be repeated.
+                # Lost while idle, so only this statement must be repeated.
                 if not (idle and self._link.closed):
                     raise
                 return self.link.execute(_translated(sql), plain, binary=True)
@@ -82,7 +82,7 @@ class PostgresDatabase:
                 )
 
     def set(self, name: str, value: int) -> None:
-        """Set one of the server's parameters for this connection, unless it is so already."""
+        """Set a server parameter for this connection, unless it has the value."""
         if self._settings.get(name) != value:
             self.execute(f"SET {name} = {value}")
             self._settings[name] = value
@@ -97,7 +97,7 @@ class PostgresDatabase:
         return self._column_types[table, columns]
 
     def copy(self, columns: str) -> contextlib.AbstractContextManager[Any]:
-        """Return a context whose rows go into a table's columns; they are written in binary."""
+        """Return a context that copies rows into a table's columns, in binary."""
         copy = f"COPY {columns} FROM STDIN WITH (FORMAT BINARY)"
         context: contextlib.AbstractContextManager[Any] = self.link.cursor().copy(copy)
         return context
@@ -120,15 +120,15 @@ class PostgresDatabase:
         return int(row[0]) - count + 1
 
     def transaction(self) -> contextlib.AbstractContextManager[Any]:
-        """Write all or nothing; one within another is a part of it."""
+        """Commit all writes or none; a nested transaction joins the outer one."""
         if not self.link.info.transaction_status:
-            self.execute("SELECT 1")  # a connection that was lost is made again
+            self.execute("SELECT 1")  # reopens a lost connection
         transaction: contextlib.AbstractContextManager[Any] = self.link.transaction()
         return transaction
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """See `Database.together`: meanwhile this thread's indexes write over this connection."""
+        """See `Database.together`: inside, this thread's indexes use this connection."""
         outer = getattr(self._active, "database", None)
         with self.transaction():
             self._active.database = self
@@ -153,14 +153,14 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def lock(self, wait_seconds: float) -> Iterator[bool]:
-        """Hold the write lock of the knowledge base over this connection: it ends with it."""
+        """Hold the knowledge base's write lock over this connection, which also ends it."""
         deadline = time.monotonic() + (wait_seconds if wait_seconds >= 0 else math.inf)
         if not self._guard.acquire(timeout=max(-1.0, wait_seconds)):
             yield False
             return
         key = f"{CLASS}, hashtext('{self.server.schema}')"
         try:
-            # Asked again and again: a server that waits for us could not be interrupted.
+            # Polled, since waiting in the server could not be interrupted.
             ask = f"SELECT pg_try_advisory_lock({key})"
             while not (is_ours := self.execute(ask).fetchone()[0]):
                 if time.monotonic() >= deadline:
@@ -176,11 +176,11 @@ class PostgresDatabase:
             self._guard.release()
 
     def check(self) -> str:
-        """See `Database.check`: a server looks after its own files."""
+        """See `Database.check`: a server checks its own files."""
         return ""
 
     def checkpoint(self) -> None:
-        """See `Database.checkpoint`: a server does it by itself."""
+        """See `Database.checkpoint`: a server does that by itself."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -189,10 +189,10 @@ class PostgresDatabase:
 
 @lru_cache(maxsize=256)
 def _translated(sql: str) -> str:
-    # SQLite takes CROSS JOIN as an order of tables, PostgreSQL plans by itself.
+    # SQLite takes CROSS JOIN as a join order; PostgreSQL plans by itself.
     return sql.replace("?", "%s").replace("CROSS JOIN", "JOIN")
 
 
 def _plain(value: Any) -> Any:
-    # What PostgreSQL's texts cannot hold; offsets stay as they are.
+    # PostgreSQL cannot store NUL; replacing it keeps offsets.
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value

@@ -1,7 +1,7 @@
-"""A server of PostgreSQL: its address, the ledger's tables there, and its faults in words.
+"""A PostgreSQL server: its address, the ledger's schema, and its errors as messages.
 
-A knowledge base is a schema of a database, named by ``?schema=`` in the address and `tailorbird`
-without.
+A knowledge base is a schema of a database, named by ``?schema=`` in the address, by default
+`tailorbird`.
 """
 
 import contextlib
@@ -53,15 +53,15 @@ MIGRATIONS: tuple[str, ...] = (_FIRST,)
 
 
 class Server:
-    """An address of a knowledge base in PostgreSQL.
+    """The address of a knowledge base in PostgreSQL.
 
     Args:
         folder: The knowledge base's folder.
-        address: ``postgresql://USER@HOST:PORT/DATABASE?schema=NAME``; what is left out is libpq's
-            default (PGHOST, PGUSER, PGPASSWORD, ~/.pgpass, ...).
+        address: ``postgresql://USER@HOST:PORT/DATABASE?schema=NAME``; missing parts are libpq's
+            defaults (PGHOST, PGUSER, PGPASSWORD, ~/.pgpass, ...).
 
     Raises:
-        UserError: It is no such address, or the extra is not installed.
+        UserError: The address is invalid, or the extra is not installed.
     """
 
     def __init__(self, folder: Path, address: str) -> None:
@@ -72,7 +72,7 @@ class Server:
         self.shown = _shown(address)
         self._conninfo = urlunsplit(parts._replace(query=urlencode(options, quote_via=quote)))
         try:
-            # Never shown: what is wrong with an address may be a part of its password.
+            # Never shown, since the invalid part may be of a password.
             from psycopg.conninfo import conninfo_to_dict
 
             self.secret = str(conninfo_to_dict(self._conninfo).get("password") or "")
@@ -95,10 +95,10 @@ class Server:
             ) from None
 
     def link(self) -> Any:
-        """Return a connection, with the schema as its place.
+        """Return a connection, with the schema as its search path.
 
         Raises:
-            UserError: The server is not there or does not let us in.
+            UserError: The server is unreachable or denies access.
         """
         import psycopg
         from psycopg import sql
@@ -129,7 +129,7 @@ class Server:
         return link
 
     def is_laid_out(self, link: Any) -> bool:
-        """Say whether there is a ledger.
+        """Return whether the ledger exists.
 
         Raises:
             UserError: A newer version wrote it.
@@ -148,7 +148,7 @@ class Server:
         return row is not None
 
     def lay_out(self, link: Any) -> Any:
-        """Make the ledger's tables where there are none; return a connection that sees them."""
+        """Create the ledger's tables if missing; return a connection that sees them."""
         from psycopg import errors, sql
 
         try:
@@ -168,11 +168,11 @@ class Server:
                 "name another: ?schema=NAME at the end of knowledge.store",
             ) from error
         link.close()
-        return self.link()  # where an extension that was just made has its place on the path
+        return self.link()  # with a new extension's schema
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what PostgreSQL says into a fault with its fix; passwords are never in it."""
+        """Turn PostgreSQL's errors into `UserError` with a fix; passwords are never shown."""
         try:
             import psycopg
             from psycopg import errors

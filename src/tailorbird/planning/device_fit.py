@@ -1,4 +1,4 @@
-"""What fits which device, and the smallest change that makes it fit."""
+"""Which methods fit which device, and the smallest change that makes them fit."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,12 +19,12 @@ _SHORTEST, _SHORTER = 64, 2
 
 
 class Planner:
-    """Plans one model and one kind of data, each setting once.
+    """Plans memory for one model and one kind of data, caching each setting.
 
     Args:
         shape: The model.
-        config: The settings as they were asked for.
-        work: What is trained on.
+        config: The user's settings.
+        work: The training workload.
     """
 
     def __init__(self, shape: Shape, config: Config, work: Work) -> None:
@@ -34,11 +34,11 @@ class Planner:
     def memory(
         self, method: str, place: PlannedDevice, changes: tuple[tuple[str, Any], ...] = ()
     ) -> MemoryPlan:
-        """Return what a method takes, the settings changed.
+        """Return a method's memory with changed settings.
 
         Args:
-            method: The method; an option that it does not have is left out.
-            place: The device; what it takes depends on its kind and format only.
+            method: The method; options that it lacks are ignored.
+            place: The device, of which only kind and number format matter.
             changes: Settings of `train`, or ``max_length``.
 
         Raises:
@@ -57,7 +57,7 @@ class Planner:
     def needed(
         self, method: str, place: PlannedDevice, changes: tuple[tuple[str, Any], ...]
     ) -> int:
-        """Return the bytes that a method takes at most, the settings changed.
+        """Return an upper bound in bytes of a method with changed settings.
 
         The peak is the highest of several lines in the size of a micro-batch (the end of the
         forward pass, the end of the backward pass), so the line between two traced sizes lies on
@@ -79,12 +79,12 @@ class Planner:
         return min(settings.micro_batch_size, settings.batch_size)
 
     def fit(self, method: str, place: PlannedDevice, *, harmless: bool = False) -> DeviceFit:
-        """Return whether a method fits a device, and the smallest change that makes it.
+        """Return whether a method fits a device, and the smallest change that makes it fit.
 
         Args:
             method: The method.
             place: The device.
-            harmless: Only changes after which the same is learnt.
+            harmless: Only changes that leave the result of training unchanged.
         """
         need = self.memory(method, place).bytes
         fits = need * HEADROOM <= place.capacity_bytes
@@ -106,7 +106,7 @@ class Planner:
         return fit
 
     def _floor(self, method: str, place: PlannedDevice) -> int:
-        """Return the bytes that no smaller micro-batch and no shorter text saves."""
+        """Return the bytes that neither smaller micro-batches nor shorter texts save."""
         plan = self.memory(method, place)
         fixed = sum(term.bytes for term in plan.terms if term.name in FIXED)
         return max(fixed, plan.phases["load"], plan.phases["evaluate"])
@@ -114,10 +114,10 @@ class Planner:
     def _changes(
         self, method: str, harmless: bool
     ) -> Iterator[tuple[str, tuple[tuple[str, Any], ...]]]:
-        """Yield changes, those that alter the least first.
+        """Yield changes, the least invasive first.
 
-        Micro-batches and checkpointing give the same gradient; a shorter text is read less of; a
-        packed base is another base.
+        Micro-batches and checkpointing leave the gradient unchanged; a shorter text is truncated; a
+        quantised base is another base.
         """
         settings = settings_for(self.shape, self.config, get_method(method), self.work)
         sizes = list(_halves(self._at_once(method)))
@@ -148,11 +148,11 @@ def _setting(key: str, value: Any) -> str:
 
 
 def peers(plan: MemoryPlan) -> dict[str, int]:
-    """Return what two usual rules say of full fine-tuning of the model.
+    """Return the estimates of two common rules for full fine-tuning of the model.
 
     ``accelerate estimate-memory`` takes four times the fp32 size for training with Adam; the rule
-    of thumb of ZeRO (arXiv 1910.02054, section 3.1) is 16 bytes a parameter. Neither knows of a
-    method, a batch or a length.
+    of thumb of ZeRO (arXiv 1910.02054, section 3.1) is 16 bytes a parameter. Neither considers
+    method, batch or length.
     """
     base = plan.total if method_spec(plan.method).trains_all else plan.total - plan.trained
     return {"accelerate estimate-memory": 4 * 4 * base, "16 bytes a parameter": 16 * base}

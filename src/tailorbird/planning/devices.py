@@ -1,4 +1,4 @@
-"""Where a model would be trained: memory, rates, and what of it the system leaves."""
+"""Training devices: memory, rates, and the part that the system leaves."""
 
 import re
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from tailorbird.runs.memory_limit import memory_limit
 GIB = 2**30
 SIZES = (8, 12, 16, 24, 48, 80)
 """GB of the devices of the table."""
-# Of a card's nominal memory the driver and error correction take a part.
+# The driver and error correction take a part of a card's nominal memory.
 _LEFT = 0.95
-# One tenth stays free: what a plan misses, and what the allocator cannot use.
+# A tenth stays free, for errors of the plan and memory that the allocator cannot use.
 HEADROOM = 1.1
 
 # Nominal GB, TFLOP/s of dense 16-bit products, GB/s: the makers' data sheets.
@@ -42,11 +42,11 @@ class PlannedDevice:
     """A device to plan for.
 
     Attributes:
-        name: What the person called it, or what it is.
+        name: The user's name of it, or its model.
         device: Its kind and number format.
         capacity_bytes: Memory that a run may use.
         here: Whether it is this machine's.
-        flops: Products per second in 16 bits by the data sheet; None where it is not known.
+        flops: 16-bit operations per second by the data sheet; None if unknown.
         bandwidth: Bytes per second likewise.
     """
 
@@ -59,15 +59,15 @@ class PlannedDevice:
 
 
 def place_of(name: str | None, device: str = "auto", precision: str = "auto") -> PlannedDevice:
-    """Return the device that a word means.
+    """Return the device of a name.
 
     Args:
-        name: ``24GB``, a card (``h100``), ``cpu``, or None: what a run would take here.
+        name: ``24GB``, a card (``h100``), ``cpu``, or None: the device of a run on this machine.
         device: `model.device`.
         precision: `model.precision`.
 
     Raises:
-        UserError: It means none.
+        UserError: The name is unknown.
     """
     if name is None or name.lower() in ("auto", "cpu", "cuda", "mps"):
         actual = choose(device if name is None else name.lower(), precision)

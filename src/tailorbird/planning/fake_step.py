@@ -1,9 +1,8 @@
-"""A training step run on shapes alone, with an account of what it holds.
+"""Traces a training step on shapes alone, with an account of its memory.
 
-The step is the one that trains: the method attached, the workload's own attention, autocast, the
-loss in chunks. Its tensors are torch's fake ones, which have sizes and no memory. A dispatch mode
-counts every storage when it is made and when it is let go; what is alive at the highest point is
-the plan.
+The step is the real one: the method attached, the workload's own attention, autocast, the chunked
+loss. Its tensors are torch's fake ones, which have sizes and no memory. A dispatch mode counts
+every storage from creation to release; the peak is the plan.
 """
 
 import logging
@@ -30,11 +29,11 @@ KINDS = ("activations", "logits", "casts", "gradients", "temporary")
 
 @dataclass
 class Account:
-    """What is alive in a step beside the weights.
+    """The live memory of a step besides the weights.
 
     Attributes:
-        peak: The most bytes.
-        parts: By kind, what was alive then.
+        peak: The peak in bytes.
+        parts: The live bytes at the peak, by kind.
         flops: Of matrix products and attention, backward passes included.
     """
 
@@ -44,7 +43,7 @@ class Account:
 
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all storages that are alive, by kind.
+    """Counts the bytes of all live storages, by kind.
 
     Args:
         model: Its weights are counted elsewhere.
@@ -73,7 +72,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Run an operation and count what it made."""
+        """Run an operation and count its outputs."""
         result = function(*args, **(kwargs or {}))
         count = flop_registry.get(function._overloadpacket)
         if count is not None:
@@ -84,7 +83,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def count(self, tensor: torch.Tensor, kind: str | None = None) -> None:
-        """Count a tensor's storage, if it is a new one."""
+        """Count a tensor's storage, if it is new."""
         key = _key(tensor)
         if key in self._sizes:
             return
@@ -100,7 +99,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.account.parts = dict(self._by_kind)
 
     def close(self) -> None:
-        """Let go of the parameters."""
+        """Release the parameters."""
         for hook in self._hooks:
             hook.remove()
 
@@ -130,7 +129,7 @@ def _key(tensor: torch.Tensor) -> int:
 
 
 class _AsOnGpu(TorchFunctionMode):
-    """Norms and softmax in fp32, as autocast runs them on a GPU and not on a CPU."""
+    """Runs norms and softmax in fp32, as autocast does on a GPU but not on a CPU."""
 
     _WIDE = (nn.functional.layer_norm, nn.functional.softmax, torch.softmax)
 
@@ -144,7 +143,7 @@ class _AsOnGpu(TorchFunctionMode):
 
 @contextmanager
 def fake(model: nn.Module, device: Device) -> Iterator[FakeTensorMode]:
-    """Put fake tensors in the place of a model's, which lie on the meta device, for good."""
+    """Permanently replace a model's meta tensors by fake ones."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     swapped: dict[int, torch.Tensor] = {}
     with mode:
@@ -159,7 +158,7 @@ def fake(model: nn.Module, device: Device) -> Iterator[FakeTensorMode]:
                 if buffer is not None:
                     module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
     with ExitStack() as stack:
-        # What cannot be traced is told by us, in a line; torch's log of it is a page.
+        # We report an untraceable model in one line; torch's log of it is a page.
         library = logging.getLogger("torch._subclasses.fake_tensor")
         stack.callback(library.setLevel, library.level)
         library.setLevel(logging.CRITICAL)
@@ -177,11 +176,11 @@ def training_step(
     """Return the account of a forward and a backward pass; call it inside `fake`.
 
     Args:
-        model: With its method attached, in training mode, its tensors fake.
+        model: With its method attached, in training mode, with fake tensors.
         device: The number format of products.
-        loss_sum: Returns the loss of a micro-batch.
-        vocabulary: How wide logits are.
-        accumulated: Gradients of earlier micro-batches are there already.
+        loss_sum: Returns the summed loss of a micro-batch.
+        vocabulary: The width of logits.
+        accumulated: Gradients of earlier micro-batches exist.
     """
     live = Live(model, vocabulary)
     if accumulated:

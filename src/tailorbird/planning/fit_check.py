@@ -1,4 +1,4 @@
-"""The line before training: what it needs of what is there; what cannot fit costs nothing."""
+"""The memory check before training, which stops a run that cannot fit."""
 
 from dataclasses import replace
 
@@ -14,18 +14,19 @@ from tailorbird.records.planning import DeviceFit
 from tailorbird.runs.memory_limit import memory_limit, started_by_us
 from tailorbird.tasks.arm_job import ArmJob
 
-# The formula is off by a third at most where it was checked; twice its figure is a bound.
+# The formula's error is at most a third where it was checked, so twice its figure is a bound.
 _BOUND = 2.0
 
 
 def within_memory(job: ArmJob) -> ArmJob:
-    """Return the job of a trained arm, its micro-batches cut where it would not fit otherwise.
+    """Return the job of a trained arm, with smaller micro-batches if it would not fit otherwise.
 
-    What certainly fits is only said so; else a step is traced. Micro-batches and checkpointing
-    leave what is learnt as it is, so they are set here; other changes are proposed.
+    If the formula's bound fits, that is only logged; else a step is traced. Micro-batches and
+    checkpointing do not change the result of training, so they are set here; other changes are
+    proposed.
 
     Raises:
-        DoesNotFit: Not even so would it fit.
+        DoesNotFit: It would not fit even then.
     """
     config = job.config
     if not config.train.check_memory:
@@ -45,7 +46,7 @@ def within_memory(job: ArmJob) -> ArmJob:
     except DoesNotFit:
         raise
     except UserError:
-        return job  # the run itself tells what is wrong, where it is wrong
+        return job  # the run reports the error itself
     except Exception as error:
         log.warn(f"{job.name}: its memory could not be planned ({type(error).__name__}: {error})")
         return job
@@ -74,7 +75,7 @@ def _decided(
 
 
 def _way_out(method: str, planner: Planner, place: PlannedDevice) -> str:
-    """Return what would make it fit."""
+    """Return the changes that would make it fit."""
     fit = planner.fit(method, place)
     last = "or, where you know better, --set train.check_memory=false"
     if fit.changed_bytes is None:
@@ -83,11 +84,11 @@ def _way_out(method: str, planner: Planner, place: PlannedDevice) -> str:
 
 
 def _room(device: Device, processes: int = 1) -> tuple[PlannedDevice, str]:
-    """Return the memory that this process may come to, and whose it is in words.
+    """Return the memory available to this process, and its origin in words.
 
     Args:
-        device: Where it trains.
-        processes: How many train together; on a CPU they share its memory.
+        device: The training device.
+        processes: The number of processes that train together; on a CPU they share its memory.
     """
     if device.kind == "cuda":
         import torch

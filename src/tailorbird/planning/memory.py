@@ -1,4 +1,4 @@
-"""Memory of a method, term by term: weights and optimizer by counting, the rest by tracing."""
+"""A method's memory by term: weights and optimizer by counting, the rest by tracing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tailorbird.planning.fake_step import Account
     from tailorbird.train.settings import Settings
 
-# What `models/predict.py` gives a model at once.
+# The batch size of `models/predict.py`.
 _READ_TOKENS, _READ_ROWS = 4096, 256
 
 
@@ -35,21 +35,21 @@ def trace(
     *,
     step: bool = True,
 ) -> dict[str, float]:
-    """Return what training by `config.method` holds, from tracing our own step.
+    """Return the memory of training by `config.method`, from tracing a real step.
 
-    Each value is a line in the number of layers, so two short models stand for a deep one. They
-    are bytes of the weights as they are loaded (``load``), of the checkpoint where its number
-    format is another (``mapped``), of the weights as they are then kept (``trained``, ``frozen``,
-    ``packed``), of the optimizer's ``states``, of ``train.KIND`` and ``evaluate.KIND`` at the peak
-    (`fake_step.KINDS`), numbers of parameters (``trained_count``, ``count``, ``largest`` packed
-    matrix) and ``flops`` of an optimizer step.
+    Each value is linear in the number of layers, so two short models determine a deep one. They are
+    bytes of the loaded weights (``load``), of the checkpoint if its number format differs
+    (``mapped``), of the stored weights (``trained``, ``frozen``, ``packed``), of the optimizer's
+    ``states``, of ``train.KIND`` and ``evaluate.KIND`` at the peak (`fake_step.KINDS`), numbers of
+    parameters (``trained_count``, ``count``, ``largest`` packed matrix) and ``flops`` of an
+    optimizer step.
 
     Args:
         shape: The model.
         config: The method and its options.
-        work: What is trained on.
+        work: The training workload.
         settings: The loop's settings.
-        device: Where, and in which number format.
+        device: The device and its number format.
         step: False: only the weights are counted.
 
     Raises:
@@ -73,7 +73,7 @@ def trace(
 def _attached(
     shape: Shape, cut: Any, config: Config, work: Work, settings: "Settings", device: Device
 ) -> tuple["nn.Module", "Base", dict[str, float]]:
-    """Return the model with the method attached, its base, and what its weights take."""
+    """Return the model with the method attached, its base, and its weights' memory."""
     import torch
 
     from tailorbird.train.dropout import set_dropout
@@ -84,7 +84,7 @@ def _attached(
     base = empty_base(shape, cut, work.target, device, dtype)
     loaded = sum(p.numel() for p in base.model.parameters())
     quantised = list(_quantised(base)) if method.spec.quantises or shape.stored_bits else []
-    # A start that needs the weights' values has the shapes of any other.
+    # An initialisation that reads weights has the same shapes as any other.
     plain = config.method.model_copy(update=dict.fromkeys(method.spec.reads_weights))
     model = method.attach(base, config.model_copy(update={"method": plain}))
     model.train()
@@ -106,7 +106,7 @@ def _stepped(
     settings: "Settings",
     device: Device,
 ) -> dict[str, float]:
-    """Return what a step of training and one of reading hold beside the weights."""
+    """Return the memory of a training step and of a forward pass besides the weights."""
     from tailorbird.planning import fake_step
 
     if settings.gradient_checkpointing:
@@ -131,7 +131,7 @@ def _named(phase: str, account: "Account") -> dict[str, float]:
 
 
 def _quantised(base: "Base") -> Iterator["nn.Parameter"]:
-    """Yield the matrices that QLoRA packs: of linear layers below the head."""
+    """Yield the matrices that QLoRA quantises: of linear layers below the head."""
     from torch import nn
 
     outputs = base.model.get_output_embeddings()  # type: ignore[operator]
@@ -143,7 +143,7 @@ def _quantised(base: "Base") -> Iterator["nn.Parameter"]:
 def _weights(
     model: "nn.Module", quantised: list["nn.Parameter"], shape: Shape, config: Config
 ) -> dict[str, float]:
-    """Return bytes and counts of the weights, the frozen ones in the format they are kept in."""
+    """Return bytes and counts of the weights, frozen ones in their stored format."""
     packed = {id(parameter) for parameter in quantised}
     options = get_method(config.method.name).options(config.method)
     each = 1.0 if options.get("bits") == 8 else NF4
@@ -182,7 +182,7 @@ def _label_step(
     assert target is not None
     most = min(settings.micro_batch_size, settings.batch_size)
     width = int(padded_widths(np.asarray([work.length]))[0])
-    # What `max_length` of an arm leaves: virtual tokens take their share of the limit.
+    # As in an arm's `max_length`: virtual tokens reduce the limit.
     virtual = virtual_tokens(config)
     text: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
     limit = int(getattr(text, "max_position_embeddings", None) or width + virtual)
@@ -204,7 +204,7 @@ def _label_step(
 def encoded_rows(
     rows: int, width: int, target: Target, ids: list[np.ndarray] | None = None
 ) -> "Encoded":
-    """Return texts of one length, with something that they stand for; `ids` or zeros."""
+    """Return encoded texts of one length with dummy targets; `ids` or zeros."""
     from tailorbird.data.encode import Encoded
 
     ids = ids or [np.zeros(width, dtype=np.int32)] * rows
@@ -222,7 +222,7 @@ def encoded_rows(
 
 
 def virtual_tokens(config: Config) -> int:
-    """Return how many tokens a method puts before each text."""
+    """Return the number of a method's virtual tokens."""
     options = get_method(config.method.name).options(config.method)
     return int(options.get("virtual_tokens") or 0)
 

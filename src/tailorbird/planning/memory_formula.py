@@ -1,8 +1,8 @@
 """Memory by a formula, for architectures that cannot be traced.
 
 A plain transformer: Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1) count ``s b h 34``
-bytes of activations a layer in 16 bits, attention's squares aside, which a fused kernel does not
-keep.
+bytes of activations per layer in 16 bits, without attention scores, which a fused kernel does not
+store.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ _ACTIVATIONS, _BOUNDARY = 34, 2
 def estimate(
     shape: Shape, config: Config, work: Work, settings: "Settings", device: Device
 ) -> dict[str, float]:
-    """Return the values that a trace would, by the formula."""
+    """Return the values of a trace, by the formula."""
     hidden, layers = shape.size("hidden_size", 768), shape.size("num_hidden_layers", 12)
     inner, vocabulary = shape.size("intermediate_size", 4 * hidden), shape.size("vocab_size")
     matrices = float(layers * (4 * hidden**2 + 3 * hidden * inner))

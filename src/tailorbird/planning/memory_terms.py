@@ -1,4 +1,4 @@
-"""What training holds at its highest point, as terms with the origin of each."""
+"""The peak memory of training, as terms with their origins."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,14 +21,14 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Machine:
-    """The figures of a device that no trace can know; `benchmarks/plan_error.py` fits them.
+    """Properties of a device that no trace can find; fitted by `benchmarks/plan_error.py`.
 
     Attributes:
-        context: Bytes of the process before a model is there: Python, torch and its kernels.
-        slack: What the allocator holds beyond live tensors, as a share of those of a step.
-        slack_again: The same of a training step with gradient checkpointing, where the heap is
-            taken and given back layer by layer.
-        how: Where these come from.
+        context: Bytes of the process before a model is loaded: Python, torch and its kernels.
+        slack: The allocator's overhead over live tensors, as a share of those of a step.
+        slack_again: The same for a training step with gradient checkpointing, where memory is
+            allocated and freed layer by layer.
+        how: The origin of the figures.
     """
 
     context: int
@@ -37,7 +37,7 @@ class Machine:
     how: str
 
 
-# Of a GPU: CUDA's context and the workspaces of its libraries; blocks that are rounded up.
+# For a GPU: CUDA's context and its libraries' workspaces; rounding of blocks.
 MACHINES = {
     "cpu": Machine(520 * MIB, 0.33, 1.1, "fitted to runs of builtin models"),
     "cuda": Machine(600 * MIB, 0.08, 0.15, "usual figures; not checked against a GPU"),
@@ -48,14 +48,14 @@ MACHINES = {
 def plan_memory(
     shape: Shape, config: Config, work: Work, device: Device, *, rough: bool = False
 ) -> MemoryPlan:
-    """Return what training `shape` by `config.method` takes on `device`.
+    """Return the memory of training `shape` by `config.method` on `device`.
 
     Args:
         shape: The model.
         config: The method, its options, and the loop's settings.
-        work: What is trained on.
-        device: Where, and in which number format.
-        rough: By the formula alone, which takes no time.
+        work: The training workload.
+        device: The device and its number format.
+        rough: Use the formula alone, which takes no time.
 
     Raises:
         UserError: The method does not fit the model.
@@ -109,7 +109,7 @@ def plan_memory(
 def _traced(
     shape: Shape, config: Config, work: Work, settings: "Settings", device: Device
 ) -> tuple[dict[str, float], str]:
-    """Return what a trace finds, or the formula where there is none, and why."""
+    """Return the values of a trace, or of the formula if it fails, and why."""
     if shape.config is None:
         return estimate(shape, config, work, settings, device), "by a formula"
     from tailorbird.planning.memory import trace
@@ -165,18 +165,18 @@ def _step(phase: str, values: dict[str, float]) -> list[MemoryTerm]:
 
 
 def _unpacked(values: dict[str, float], device: Device, work: Work) -> list[MemoryTerm]:
-    """Return the largest packed matrix as it is unpacked for a product."""
+    """Return the largest packed matrix at the size of its unpacked form."""
     if not values["packed"]:
         return []
     product = 4 if device.precision == "fp32" else 2
-    # It is unpacked to the format it was packed from, then cast.
+    # It is unpacked to its original format, then cast.
     origin = 4 if work.target is not None else product
     each = origin + (product if product != origin else 0)
     return [MemoryTerm("unpacked matrix", round(values["largest"] * each), "the largest one")]
 
 
 def _unpackable(method: str, values: dict[str, float]) -> list[str]:
-    """Return a note where most of the weights are no matrices that can be packed."""
+    """Return a note if most of the weights cannot be packed."""
     frozen = values["frozen"]
     if not values["packed"] or frozen < 4 * values["packed"]:
         return []
@@ -188,11 +188,11 @@ def _unpackable(method: str, values: dict[str, float]) -> list[str]:
 
 
 def _loading(values: dict[str, float], device: Device) -> int:
-    """Return what the weights take while they are read.
+    """Return the memory of the weights during loading.
 
-    On a CPU the pages of the checkpoint count as long as it is mapped: beside the weights where
-    these are copies in another number format, and in their place where they are packed. The heap
-    keeps a part of what was packed until it is trimmed, more of it where it was cast before.
+    On a CPU the pages of the checkpoint count while it is mapped: in addition to copies in another
+    number format, and in place of packed weights. The heap keeps a part of what was packed until it
+    is trimmed, more if it was cast before.
     """
     cpu, mapped = device.kind == "cpu", values.get("mapped", 0)
     if not values["packed"]:
@@ -213,7 +213,7 @@ def _evaluate(
     work: Work,
     device: Device,
 ) -> list[MemoryTerm]:
-    """Return what validation holds, or the writing of answers where that is more."""
+    """Return the memory of validation, or of generation if that is more."""
     validating = [*weights, states, *_step("evaluate", values), *unpacked]
     if work.target is not None:
         return validating
@@ -235,9 +235,9 @@ def _evaluate(
 
 
 def _written_at_once(work: Work, device: Device) -> tuple[int, int]:
-    """Return how many answers are written at once, and their tokens with the prompt's.
+    """Return the number of answers generated at once, and their tokens with the prompt's.
 
-    A GPU without memory for more writes them one by one (`models/generate.py` halves a batch).
+    A GPU with less memory generates them one by one (`models/generate.py` halves a batch).
     """
     from tailorbird.models.generate import MOST_ROWS, MOST_TOKENS
 

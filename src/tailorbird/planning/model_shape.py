@@ -1,4 +1,4 @@
-"""A model from its configuration alone: no weight file is opened, no weight is allocated."""
+"""A model's shape from its configuration alone: no weights are read or allocated."""
 
 import json
 from copy import deepcopy
@@ -34,14 +34,14 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model's configuration says.
+    """A model's configuration.
 
     Attributes:
-        name: What the person calls the model.
-        config: transformers' configuration; None of an architecture that it does not know.
+        name: The user's name of the model.
+        config: transformers' configuration; None for an unknown architecture.
         plain: The configuration as plain values.
-        stored_bits: Bits of a weight in the checkpoint where it is quantised, else None.
-        notes: What the plan assumes, in words.
+        stored_bits: Bits of a weight in a quantised checkpoint, else None.
+        notes: The plan's assumptions, in words.
     """
 
     name: str
@@ -52,22 +52,22 @@ class Shape:
 
     @property
     def text(self) -> Any:
-        """The configuration of the part that reads text."""
+        """The configuration of the text part."""
         return self.config.get_text_config()
 
     @property
     def layers(self) -> int:
-        """How many layers the part that reads text has."""
+        """The number of layers of the text part."""
         return int(self.text.num_hidden_layers)
 
     @property
     def stored_bytes(self) -> int | None:
-        """Bytes of a weight in the checkpoint; None where the configuration does not say."""
+        """Bytes of a weight in the checkpoint; None if unspecified."""
         name = str(self.plain.get("dtype") or self.plain.get("torch_dtype") or "")
         return {"float32": 4, "bfloat16": 2, "float16": 2}.get(name.removeprefix("torch."))
 
     def size(self, key: str, otherwise: int = 0) -> int:
-        """Return a size under its usual name, whatever the family calls it."""
+        """Return a size by its usual name, whatever the family's name for it."""
         names = [key, *(other for other, usual in _SYNONYMS.items() if usual == key)]
         inner = self.plain.get("text_config") or {}
         places = [place.get(name) for place in (inner, self.plain) for name in names]
@@ -78,11 +78,10 @@ def read_shape(model: ModelConfig) -> Shape:
     """Return a model's shape from its ``config.json``.
 
     Args:
-        model: Which model: an id on the hub, a builtin, a folder, or the file itself.
+        model: A hub id, a builtin, a folder, or the file itself.
 
     Raises:
-        UserError: There is no configuration, it needs code of its author, or its sizes are none
-            that a model has.
+        UserError: There is no configuration, it needs custom code, or its sizes are implausible.
     """
     from transformers import AutoConfig, PreTrainedConfig
 
@@ -115,7 +114,7 @@ def _known_types() -> Any:
 
 
 def _check_sizes(name: str, plain: dict[str, Any]) -> None:
-    """Refuse at once what no model is: nothing of these sizes is built to find out."""
+    """Refuse implausible sizes before anything of that size is built."""
     if not plain:
         raise UserError(f"model {name} has an empty config.json", "download or save it again")
     for part in (plain, plain.get("text_config") or {}):
@@ -137,7 +136,7 @@ def _check_sizes(name: str, plain: dict[str, Any]) -> None:
 
 
 def _stored_bits(settings: dict[str, Any]) -> tuple[float | None, str]:
-    """Return the bits of a weight in a quantised checkpoint, and a note."""
+    """Return the bits per weight of a quantised checkpoint, and a note."""
     if not settings:
         return None, ""
     kind = str(settings.get("quant_method") or "unknown")
@@ -146,7 +145,7 @@ def _stored_bits(settings: dict[str, Any]) -> tuple[float | None, str]:
         bits = 4
     if not isinstance(bits, int):
         bits = 4 if "4" in kind else 8
-    # Scales: a 16-bit one for 128 weights, as GPTQ and AWQ have them.
+    # Including scales: 16 bits for 128 weights, as in GPTQ and AWQ.
     note = (
         f"the checkpoint is quantised already ({kind}, {bits} bits): its matrices are counted so, "
         "and only methods that leave them frozen can train it"
@@ -155,7 +154,7 @@ def _stored_bits(settings: dict[str, Any]) -> tuple[float | None, str]:
 
 
 def with_depth(config: Any, layers: int) -> Any:
-    """Return a copy of a configuration with fewer layers; lists with an entry a layer are cut."""
+    """Return a copy of a configuration with fewer layers; per-layer lists are shortened."""
     shorter = deepcopy(config)
     text = shorter.get_text_config()
     before = int(text.num_hidden_layers)
@@ -167,10 +166,10 @@ def with_depth(config: Any, layers: int) -> Any:
 
 
 def depths(config: Any) -> tuple[int, ...]:
-    """Return the depths to trace: two short ones that continue to the whole, or the whole one.
+    """Return the depths to trace: two short ones for extrapolation, or the whole one.
 
-    Layers repeat with a period where a family mixes kinds of them (ModernBERT: every third looks
-    at everything). Memory at either depth lies on the line through both.
+    Families with several kinds of layers repeat them with a period (ModernBERT: every third attends
+    globally). Memory at the whole depth lies on the line through both.
     """
     text = config.get_text_config()
     total = int(text.num_hidden_layers)
@@ -193,11 +192,11 @@ def empty_base(
     """Return the base model on torch's meta device: shapes and formats without memory.
 
     Args:
-        shape: What is planned for.
+        shape: The planned model.
         config: Its configuration, or one with fewer layers.
-        target: What a head puts out; None: the model writes.
-        device: Where it will run, and in which number format.
-        dtype: The format that the weights are loaded in.
+        target: The target of a head; None: generation.
+        device: The device and its number format.
+        dtype: The format of the loaded weights.
 
     Raises:
         UserError: transformers has no model for this task in the family.
@@ -233,7 +232,7 @@ def empty_base(
 
 
 def _head_names(model: "nn.Module") -> tuple[str, ...]:
-    """Return the modules that stand above the backbone: a checkpoint has no weights for them."""
+    """Return the modules above the backbone, which have no weights in a checkpoint."""
     prefix = f"{model.base_model_prefix}."
     names = {n.rpartition(".")[0] for n, _ in model.named_parameters() if not n.startswith(prefix)}
     return tuple(sorted(names))

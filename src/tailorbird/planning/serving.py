@@ -1,4 +1,4 @@
-"""Memory and speed of a model that writes, once it is trained: by context and people at once."""
+"""Memory and speed of serving a generative model, by context length and number of users."""
 
 import time
 
@@ -15,15 +15,15 @@ _PROBE_BYTES, _REPEATS = 256 * 2**20, 5
 
 
 def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[ServingPlan, ...]:
-    """Return what serving takes; empty of a model that transformers does not know.
+    """Return the memory and speed of serving; empty for an unknown architecture.
 
-    To write a token, all weights are read once for everybody, and the keys and values of each
-    conversation: at few people at once that, not arithmetic, sets the pace (Pope et al. 2022,
-    arXiv 2211.05102, section 2).
+    Each generated token needs one read of all weights, shared by all users, and of each
+    conversation's keys and values: with few users that, not arithmetic, limits the speed (Pope et
+    al. 2022, arXiv 2211.05102, section 2).
 
     Args:
         shape: The model.
-        parameters: Of the base model; adapters add next to nothing.
+        parameters: Of the base model; adapters are negligible.
         place: The device.
     """
     if shape.config is None:
@@ -38,7 +38,7 @@ def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[S
         cache = kept_bytes(shape, context, wide)
         for users in USERS:
             size = round(weights + users * cache)
-            # On average a conversation is half as long as it gets.
+            # An average conversation has half of its final length.
             read = weights * _experts(shape, users) + users * cache / 2
             pace = None if rate is None else users * rate / read
             fits = size * HEADROOM <= place.capacity_bytes
@@ -47,10 +47,10 @@ def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[S
 
 
 def kept_bytes(shape: Shape, context: int, wide: float) -> float:
-    """Return the keys and values of one conversation, in bytes.
+    """Return the size of one conversation's keys and values, in bytes.
 
-    Layers with a sliding window keep no more than it (Gemma 2, Mistral); multi-head latent
-    attention keeps one compressed vector (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+    Layers with a sliding window store at most the window (Gemma 2, Mistral); multi-head latent
+    attention stores one compressed vector (DeepSeek-V2, arXiv 2405.04434, section 2.1).
 
     Args:
         shape: The model.
@@ -73,7 +73,7 @@ def kept_bytes(shape: Shape, context: int, wide: float) -> float:
 
 
 def _experts(shape: Shape, users: int) -> float:
-    """Return the share of the weights that a step reads: of a mixture, of the experts chosen."""
+    """Return the share of the weights read per step: of a mixture, of the selected experts."""
     experts = shape.size("num_local_experts")
     if not experts:
         return 1.0
@@ -86,14 +86,14 @@ def _experts(shape: Shape, users: int) -> float:
 
 
 def _bandwidth(place: PlannedDevice) -> float | None:
-    """Return bytes of weights a second: measured here, else by the data sheet."""
+    """Return the read rate of weights in bytes per second: measured, or by the data sheet."""
     if not place.here:
         return SHARE * place.bandwidth if place.bandwidth else None
     return measured_bandwidth(place.device)
 
 
 def measured_bandwidth(device: Device) -> float:
-    """Return how many bytes of a matrix are multiplied with one vector in a second."""
+    """Measure the bytes of a matrix multiplied with one vector per second."""
     import torch
 
     width = 4096
@@ -103,7 +103,7 @@ def measured_bandwidth(device: Device) -> float:
     best = float("inf")
     for _ in range(_REPEATS):
         began = time.perf_counter()
-        # Asking for a value waits for a device that computes by itself.
+        # Reading a value waits for an asynchronous device.
         float((matrix @ vector)[0, 0])
         best = min(best, time.perf_counter() - began)
     return matrix.nbytes / best

@@ -1,7 +1,7 @@
-"""Time, measured: the run's own loop on a model of the same shapes, for a few seconds.
+"""Measures training time by running the real loop on a model of the same shapes for a few seconds.
 
-Weights are drawn at random, so nothing is downloaded. A deep model is measured at two small depths,
-through which its time is a line; a step that would take long is measured with fewer tokens.
+Weights are random, so nothing is downloaded. A deep model is measured at two small depths and
+extrapolated linearly; a long step is measured with fewer tokens.
 """
 
 import io
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tailorbird.train.loop import TrainJob
 
-# Operations of a step that are tried at most: a few seconds on a laptop.
+# The most operations of a measured step: a few seconds on a laptop.
 _MOST_FLOPS = 2e12
 _LEAST_TOKENS, _SECONDS, _MOST_STEPS = 32, 2.0, 12
 _IDS = (200, 900)
@@ -35,11 +35,11 @@ _IDS = (200, 900)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a machine is at one kind of example.
+    """A machine's speed for one kind of example.
 
     Attributes:
-        train_seconds: For learning from an example.
-        read_seconds: For reading one without learning.
+        train_seconds: Time to train on an example.
+        read_seconds: Time of a forward pass for one.
     """
 
     train_seconds: float
@@ -47,12 +47,12 @@ class Pace:
 
 
 def probe(shape: Shape, config: Config, work: Work, device: Device, flops: float) -> Pace:
-    """Return how long training and reading an example of average length take on this machine.
+    """Measure the time to train on, and to read, an example of average length on this machine.
 
     Args:
         shape: The model.
         config: The method and the settings of a run.
-        work: What is trained on.
+        work: The training workload.
         device: This machine's.
         flops: Operations of an optimizer step on texts of the longest length.
 
@@ -67,7 +67,7 @@ def probe(shape: Shape, config: Config, work: Work, device: Device, flops: float
     rows = max(1, round(batch * share))
     short = max(_LEAST_TOKENS, round(length * batch * share)) if batch * share < 1 else length
     tried = replace(work, length=min(short, length), mean_length=None)
-    with redirect_stderr(io.StringIO()):  # losses of random words are nobody's concern
+    with redirect_stderr(io.StringIO()):  # losses of random words are meaningless
         paces = [_measured(shape, config, tried, device, layers, rows) for layers in deep]
     times = np.asarray([[p.train_seconds, p.read_seconds] for p in paces]) * length / tried.length
     line = times[0]
@@ -97,7 +97,7 @@ def _measured(
 def _pace(config: Config, work: Work, device: Device, rows: int, place: Path) -> Pace:
     from tailorbird.train.loop import train
 
-    # The first steps find out how memory is laid out; they count only where they take long.
+    # The first steps include memory set-up; they count only if they take long.
     model, job = synthetic_job(config, replace(work, rows=2 * rows), device, place / "first")
     trained = train(model, job)
     each = rows / trained.examples_per_second
@@ -117,14 +117,14 @@ def _pace(config: Config, work: Work, device: Device, rows: int, place: Path) ->
 def synthetic_job(
     config: Config, work: Work, device: Device, place: Path, model: "nn.Module | None" = None
 ) -> tuple["nn.Module", "TrainJob"]:
-    """Return a model with its method attached and the loop's job on random tokens.
+    """Return a model with its method attached, and the loop's job on random tokens.
 
     Args:
-        config: Model, method and settings; what they leave open is filled in as a run does.
-        work: How many rows of which length; all are as long as `work.length`.
-        device: Where.
-        place: Where the loop keeps its files.
-        model: One that was made before for the same work; None: it is loaded.
+        config: Model, method and settings; unset ones are filled in as in a run.
+        work: The number of rows and their length, which is `work.length` for all.
+        device: The device.
+        place: The folder for the loop's files.
+        model: An existing model for the same work; None: it is loaded.
     """
     make = _writing if work.target is None else _labels
     return make(config, work, device, place, model)
@@ -200,7 +200,7 @@ def _writing(
 
 
 def _save_random(cut: Any, work: Work, place: Path, config: Config) -> None:
-    """Save a model of random weights, and a tokenizer: every model is loaded with one."""
+    """Save a model with random weights, and a tokenizer, which loading requires."""
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
 

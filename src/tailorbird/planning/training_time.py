@@ -1,4 +1,4 @@
-"""How long training takes: by the pace measured here, or by a device's data sheet."""
+"""Training time, by the measured speed or by a device's data sheet."""
 
 import math
 from dataclasses import replace
@@ -21,13 +21,13 @@ SHARE = 0.35
 def plan_time(
     planner: "Planner", memory: MemoryPlan, place: PlannedDevice, price_per_hour: float | None
 ) -> TimePlan | None:
-    """Return how long a method trains; None where no rate is known or it would not fit.
+    """Return a method's training time; None if no rate is known or it would not fit.
 
     Args:
         planner: The model, the settings and the data.
-        memory: What the method holds, with the operations of its step.
+        memory: The method's memory, with the operations of its step.
         place: The device.
-        price_per_hour: What an hour of it costs.
+        price_per_hour: Price of an hour of the device.
     """
     method = memory.method
     work, config = planner.work, for_arm(planner.config, method)

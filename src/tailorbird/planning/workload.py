@@ -1,4 +1,4 @@
-"""What is trained on, as far as memory and time ask."""
+"""The training workload, as memory and time planning need it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 @dataclass(frozen=True)
 class Work:
-    """What is trained on.
+    """The training workload.
 
     Attributes:
-        target: What a head puts out; None: answers are written.
-        length: Tokens of the longest text, virtual ones among them.
+        target: The target of a head; None: generation.
+        length: Tokens of the longest text, including virtual ones.
         rows: Training examples.
-        answer: Tokens of the longest answer that is written after training.
-        answers: How many are written then.
-        mean_length: Tokens of a text on average; None: as the longest.
+        answer: Tokens of the longest answer generated after training.
+        answers: The number of answers generated then.
+        mean_length: Mean tokens of a text; None: the longest.
         validation: Validation examples.
     """
 
@@ -50,7 +50,7 @@ class Work:
 
 
 def settings_for(shape: "Shape", config: Config, method: "Method", work: Work) -> "Settings":
-    """Return how a run would train, defaults filled in as it fills them."""
+    """Return the training settings, with defaults filled in as in a run."""
     from tailorbird.train.settings import resolve, resolve_writing
 
     if work.target is not None:
@@ -63,15 +63,15 @@ def settings_for(shape: "Shape", config: Config, method: "Method", work: Work) -
 _USUAL, _USUAL_WRITING = 512, 2048
 _SAMPLE = 500
 _MOST_ON_DISK = 50_000
-# Of English, and less of code; only where no tokenizer is there to ask.
+# Characters per token in English, fewer in code; used without a tokenizer.
 _CHARACTERS = 4
 
 
 def work_without_data(shape: "Shape", config: Config) -> tuple[Work, list[str]]:
-    """Return what a run would train on if its texts were as long as it reads at most, and notes.
+    """Return the workload of texts at the maximum length, and notes.
 
     Raises:
-        UserError: `data.max_length` is more than the model takes.
+        UserError: `data.max_length` exceeds the model's limit.
     """
     task = config.data.task
     if task == "auto":
@@ -88,16 +88,16 @@ def work_without_data(shape: "Shape", config: Config) -> tuple[Work, list[str]]:
 def work_of(
     split: Split, shape: "Shape", config: Config, *, tokens: bool = True
 ) -> tuple[Work, list[str]]:
-    """Return what a run on checked data trains on, and notes.
+    """Return the workload of checked data, and notes.
 
     Args:
         split: The data.
         shape: The model.
         config: The settings.
-        tokens: Ask the tokenizer; else twice as many are taken as English has.
+        tokens: Use the tokenizer; else assume twice as many tokens as in English.
 
     Raises:
-        UserError: `data.max_length` is more than the model takes.
+        UserError: `data.max_length` exceeds the model's limit.
     """
     writing = not has_head(split.task)
     lengths, note = _lengths(split, config) if tokens else (_bounds(split), "")
@@ -129,7 +129,7 @@ def _longest(shape: "Shape", config: Config, usual: int) -> int:
 
 
 def _lengths(split: Split, config: Config) -> tuple[list[int], str]:
-    """Return the tokens of some training examples, the longest among them."""
+    """Return the token counts of some training examples, including the longest."""
     texts = [_whole(example) for example in _some(split)]
     longest = sorted(texts, key=len, reverse=True)[:_SAMPLE]
     step = max(1, len(texts) // _SAMPLE)
@@ -149,13 +149,13 @@ def _bounds(split: Split) -> list[int]:
 
 
 def _some(split: Split) -> Iterable[Example]:
-    """Return the training examples; of those on disk the first ones."""
+    """Return the training examples; if on disk, the first ones."""
     on_disk = isinstance(split.train, ExamplesOnDisk)
     return islice(split.train, _MOST_ON_DISK) if on_disk else split.train
 
 
 def _whole(example: Example) -> str:
-    """Return all that is read of an example, the answer included."""
+    """Return the whole text of an example, including the answer."""
     if example.messages:
         return "\n".join(message.content for message in example.messages)
     return " ".join(example.words) or " ".join(example.pair) or example.text

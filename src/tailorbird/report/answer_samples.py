@@ -1,4 +1,4 @@
-"""What is shown of written answers: what is trained on, and every arm's answers side by side."""
+"""The view of generated answers: trained parts of examples, and all arms' answers side by side."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tailorbird.metrics.metric_facts import is_at_most_one, is_share
 from tailorbird.records import ArmReport, Neighbour, Piece, Report, WrittenAnswer
 from tailorbird.report.arms import by_interest, by_score, headline_metric, standing
 
-# Together they bound the page: ten arms with long answers stay under 1.5 MB.
+# Together these bound the page: ten arms with long answers stay under 1.5 MB.
 ROWS = 12
 ROWS_OPEN = 4
 EXAMPLES = 3
@@ -24,8 +24,8 @@ WORST_OF_CHOSEN = 20
 WORST_OF_OTHERS = 8
 WORST_OPEN = 4
 
-# What the chat templates and tokenizers in use write around the words: <|im_start|>, [INST], </s>,
-# <start_of_turn>, <<SYS>>, and the full-width bars of DeepSeek's.
+# Control tokens of common chat templates and tokenizers: <|im_start|>, [INST], </s>,
+# <start_of_turn>, <<SYS>>, and DeepSeek's with full-width bars.
 _SPECIAL = re.compile(
     r"<[|｜][^<>\n]{1,40}[|｜]>|</?s>|</?(?:bos|eos|pad|unk|mask|think|(?:start|end)_of_turn)>"
     r"|\[/?(?:INST|CLS|SEP|PAD|UNK|MASK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]|<</?SYS>>"
@@ -36,7 +36,7 @@ _LONG_WORD = 4
 
 @dataclass(frozen=True, slots=True)
 class Bit:
-    """Some characters drawn alike.
+    """Characters with the same style.
 
     Attributes:
         kind: ``word``, ``special`` for a token of the template, or ``line`` for a line break.
@@ -49,7 +49,7 @@ class Bit:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A training example as the model reads it."""
+    """A decoded training example."""
 
     bits: list[Bit]
     trained: int
@@ -57,13 +57,13 @@ class Shown:
 
     @property
     def share(self) -> float:
-        """The share of the characters that is trained on."""
+        """The share of trained characters."""
         return self.trained / self.characters if self.characters else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Part of an answer, and whether it agrees with the reference."""
+    """A part of an answer, and whether it agrees with the reference."""
 
     text: str
     agrees: bool
@@ -71,7 +71,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class ShownText:
-    """One arm's answer, ready to draw; ``level`` is its score in percent, if it has a scale."""
+    """One arm's answer for display; ``level`` is its score in percent, if it has a scale."""
 
     arm: str
     standing: str
@@ -83,7 +83,7 @@ class ShownText:
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """One test prompt: the answers that are always in view, and the others."""
+    """One test prompt: the visible answers, and the folded ones."""
 
     prompt: str
     reference: str
@@ -93,15 +93,15 @@ class PromptRow:
 
 
 def shown_examples(report: Report) -> list[Shown]:
-    """Return the first training examples, cut in the middle of what is long."""
+    """Return the first training examples; long ones lose their middle."""
     return [_example_view(example) for example in report.data.shown[:EXAMPLES]]
 
 
 def side_by_side(report: Report) -> list[PromptRow]:
-    """Return the test prompts that the arms answered, in the order of the data.
+    """Return the test prompts with the arms' answers, in the order of the data.
 
-    In view are the untouched model and the recommended arm; where those are one, or the first
-    is missing, the next best stands in.
+    Visible are the base model's and the recommended arm's; if they are one, or the first is
+    missing, the next best replaces it.
     """
     arms = [arm for arm in by_score(report) if arm.answers]
     keys = list(dict.fromkeys((a.row, a.prompt) for arm in arms for a in arm.answers))[:ROWS]
@@ -128,7 +128,7 @@ def side_by_side(report: Report) -> list[PromptRow]:
 
 
 def leading(report: Report) -> list[str]:
-    """Return the arms whose answers are always in view: before and after, in this order."""
+    """Return the arms whose answers are always visible: before and after tuning, in this order."""
     names = [arm.name for arm in by_interest(report) if arm.answers]
     if BASE in names:
         names.remove(BASE)
@@ -137,7 +137,7 @@ def leading(report: Report) -> list[str]:
 
 
 def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownText:
-    """Return one answer, clipped, with what agrees with the reference marked."""
+    """Return one clipped answer, with its agreement with the reference marked."""
     name = headline_metric(report)
     scaled = is_at_most_one(name) and 0 <= answer.score <= 1
     output = clip(answer.output, ANSWER_CHARACTERS)
@@ -160,15 +160,15 @@ def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownT
 
 
 def worst(report: Report, arm: ArmReport) -> list[ShownText]:
-    """Return an arm's worst answers; more of the recommended arm's."""
+    """Return an arm's worst answers; more for the recommended arm."""
     most = WORST_OF_CHOSEN if arm.name == report.verdict.recommended else WORST_OF_OTHERS
     return [answer_view(report, arm, answer) for answer in arm.worst[:most]]
 
 
 def agreement(output: str, reference: str) -> list[Stretch]:
-    """Mark the words of an answer that stand in the reference, in the same order.
+    """Mark the words of an answer that occur in the reference, in the same order.
 
-    A single short word that happens to match (``the``, a comma) says nothing and is left alone.
+    A single short match (``the``, a comma) is insignificant and left unmarked.
     """
     spans, expected = list(_WORD.finditer(output)), _WORD.findall(reference.lower())
     matcher = SequenceMatcher(None, [m.group().lower() for m in spans], expected, autojunk=False)
@@ -189,7 +189,7 @@ def agreement(output: str, reference: str) -> list[Stretch]:
 
 
 def clip(text: str, most: int) -> str:
-    """Cut a text that is too long for the page."""
+    """Shorten a text that is too long for the page."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
@@ -197,7 +197,7 @@ def _score(name: str, score: float) -> str:
     if is_share(name) and score in (0, 1):
         return "right" if score else "wrong"
     if is_at_most_one(name) and not is_share(name):
-        return f"{score:.2f}"  # one answer's score is no finer than that
+        return f"{score:.2f}"  # one answer's score is no finer
     return display.metric(name, score)
 
 
@@ -210,7 +210,7 @@ def _example_view(example: Sequence[Piece]) -> Shown:
 
 
 def _cut(text: str) -> str:
-    """Leave out the middle of a long stretch: its ends are where training begins and ends."""
+    """Leave out the middle of a long part, since training begins and ends at its ends."""
     if len(text) <= PIECE_CHARACTERS:
         return text
     head, tail = 2 * PIECE_CHARACTERS // 3, PIECE_CHARACTERS // 3

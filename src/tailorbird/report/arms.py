@@ -1,4 +1,4 @@
-"""What the table, the page and the card all ask of a report: order, headline, costs."""
+"""Shared queries on a report for table, page and card: order, headline, costs."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tailorbird.records import TASKS, ArmReport, Comparison, Report, Score, Task
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """An arm set against the best one; the difference is the arm's score minus the best's."""
+    """An arm compared with the best one; the difference is the arm's score minus the best's."""
 
     name: str
     difference: Score
@@ -21,12 +21,12 @@ class Against:
 
     @property
     def differs(self) -> bool:
-        """Whether the data can tell the two apart (Holm-corrected, at 5 %)."""
+        """Whether the two differ significantly (Holm-corrected, at 5 %)."""
         return self.p_holm < 0.05
 
 
 def headline_metric(report: Report) -> str:
-    """Return the metric that the report is decided on."""
+    """Return the metric of the verdict."""
     tested = [arm.test for arm in report.arms if arm.test]
     if not tested or any(report.headline in scores for scores in tested):
         return report.headline
@@ -34,9 +34,9 @@ def headline_metric(report: Report) -> str:
 
 
 def second_metric(report: Report) -> str | None:
-    """Return the metric shown beside the headline: the task's own, or perplexity, or a loss.
+    """Return the metric beside the headline: the task's own, or perplexity, or a loss.
 
-    A loss and its perplexity say the same, so neither stands beside the other.
+    A loss and its perplexity are equivalent, so neither accompanies the other.
     """
     headline = headline_metric(report)
     same = {"loss", "perplexity"} if headline in ("loss", "perplexity") else {headline}
@@ -66,7 +66,7 @@ def by_score(report: Report) -> list[ArmReport]:
 
 
 def reads_labels(report: Report) -> bool:
-    """Tell whether the answers are labels or numbers, and not words that a model writes."""
+    """Return whether the arms predict labels or numbers instead of generating text."""
     return spec_of(report).head
 
 
@@ -76,27 +76,27 @@ def spec_of(report: Report) -> TaskSpec:
 
 
 def noun(report: Report) -> str:
-    """Return what one test example is called: a text (or two) to read, or a prompt to answer."""
+    """Return the word for a test example: a text, a pair of texts, or a prompt."""
     if "pair" in report.data.columns and reads_labels(report):
         return "pair"
     return "prompt" if spec_of(report).prompts else "text"
 
 
 def answered(report: Report) -> int:
-    """Return how many test examples were scored; not every prompt of a large part is answered."""
+    """Return the number of scored test examples; of many prompts only some are answered."""
     counts = report.data.counts
     return counts.get("answered", counts.get("test", 0))
 
 
 def only_read(report: Report) -> int:
-    """Return how many test prompts the losses are of, where those are more than were answered."""
+    """Return the number of test prompts with losses, if more than were answered."""
     has_loss = any({"loss", "perplexity"} & arm.test.keys() for arm in report.arms)
     tests = report.data.counts.get("test", 0)
     return tests if has_loss and tests > answered(report) else 0
 
 
 def label(report: Report, name: str) -> str:
-    """Return a metric's name for a heading; a writer's accuracy is that of its next token."""
+    """Return a metric's name for a heading; a generative model's accuracy is of the next token."""
     if name == "accuracy" and not reads_labels(report):
         return "Next-token accuracy"
     return metric_label(name)
@@ -120,12 +120,12 @@ def arm_named(report: Report, name: str | None) -> ArmReport | None:
 
 
 def test_scores(arm: ArmReport) -> list[tuple[str, Score]]:
-    """Return the test scores without micro-F1 where it repeats accuracy, as with one label each."""
+    """Return the test scores, without micro-F1 if it equals accuracy (single-label)."""
     return _without_repeats(arm.test)
 
 
 def model_scores(arm: ArmReport) -> list[tuple[str, Score]]:
-    """Return the test scores of the saved model, where `test_scores` are those of its method."""
+    """Return the saved model's test scores, if `test_scores` are those of its method."""
     return _without_repeats(arm.model_test or arm.test)
 
 
@@ -136,27 +136,27 @@ def _without_repeats(scores: Mapping[str, Score]) -> list[tuple[str, Score]]:
 
 
 def trainings(report: Report, arm: ArmReport) -> list[tuple[int, float]]:
-    """Return seed and headline score of each training of an arm; [] where it was trained once."""
+    """Return seed and headline score of each training of an arm; [] for a single one."""
     name = headline_metric(report)
     scores = [(seed.seed, seed.test[name]) for seed in arm.seeds if name in seed.test]
     return [(seed, s) for seed, s in scores if math.isfinite(s)] if len(scores) > 1 else []
 
 
 def make_seconds(arm: ArmReport) -> float | None:
-    """Return search and training time together; None where nothing was trained."""
+    """Return the time of search and training together; None without training."""
     parts = [arm.cost.search_seconds, arm.cost.train_seconds]
     seconds = [part for part in parts if part is not None]
     return sum(seconds) if seconds else None
 
 
 def total_seconds(arm: ArmReport) -> float | None:
-    """Return the time to make an arm and run it for a while: what the verdict weighs."""
+    """Return the time to train an arm and run it for a while, as the verdict weighs it."""
     seconds, _ = rank_cost(arm)
     return seconds if math.isfinite(seconds) else None
 
 
 def headline(report: Report) -> str:
-    """Say the verdict in a few words, no surer than its reason is."""
+    """Return the verdict in a few words, no more certain than its reason."""
     verdict, scored = report.verdict, finished(report)
     if not scored:
         return "No arm finished" if len(report.arms) > 1 else "The run did not finish"
@@ -170,7 +170,7 @@ def headline(report: Report) -> str:
 
 
 def reason(report: Report) -> str:
-    """Return the verdict's reason without the words the headline has said already."""
+    """Return the verdict's reason without the words of the headline."""
     words = report.verdict.reason
     rest = words.removeprefix(f"{headline(report)}: ")
     return rest[:1].upper() + rest[1:] if rest != words and rest[:1].islower() else rest
@@ -192,7 +192,7 @@ def _oriented(pair: Comparison, best: str | None) -> Against:
 
 
 def standing(report: Report, arm: ArmReport) -> str:
-    """Say in a word or two where an arm stands."""
+    """Return an arm's standing in a word or two."""
     verdict = report.verdict
     if arm.status != "ok":
         return arm.status
@@ -200,7 +200,7 @@ def standing(report: Report, arm: ArmReport) -> str:
         return ""
     if arm.name == verdict.recommended:
         if verdict.best in FLOORS and arm.name != verdict.best:
-            return "closest model"  # what learns nothing is as good: nothing is advised
+            return "closest model"  # an arm without learning is as good
         return "recommended, best" if arm.name == verdict.best else "recommended"
     if arm.name == verdict.best:
         return "best"
@@ -215,18 +215,18 @@ def score_domain(
     """Return the range an axis of scores should span.
 
     Args:
-        narrow: Whether scores far from the best (a majority vote, say) may fall off the axis,
-            so that the differences that matter stay visible.
-        metric: Which score it is: says which way is better, and what is far.
-        scale: What is far where the metric does not say, as for a loss; default: the best score.
+        narrow: Whether scores far from the best (such as a majority vote) may fall off the axis,
+            so that relevant differences stay visible.
+        metric: The metric, which defines what is better and what is far.
+        scale: The distance that is far, for a metric without a scale; default: the best score.
     """
-    # The perplexity of a run that came apart is infinite, and no axis reaches there.
+    # A diverged run has an infinite perplexity, which no axis can show.
     finite = [s for s in scores if all(map(math.isfinite, (s.low, s.value, s.high)))]
     visible = finite
     if narrow and finite:
         way = sign(metric)
         top = max(way * score.value for score in finite)
-        # Of what goes up to 1, a quarter is far; a loss or a perplexity is far at twice the best.
+        # For metrics with maximum 1 a quarter is far; for a loss or a perplexity, twice the best.
         reach = 0.25 if is_at_most_one(metric) else abs(top if scale is None else scale)
         near = [score for score in finite if way * score.value > top - reach]
         visible = near if len(near) >= 3 else finite

@@ -1,4 +1,4 @@
-"""What each figure says, in plain words: computed from the same numbers the figure shows."""
+"""The caption of each figure in plain words, computed from the same numbers."""
 
 import math
 
@@ -20,11 +20,11 @@ from tailorbird.report.arms import (
 )
 from tailorbird.report.confusion import confused_pairs
 
-MUCH = 0.5  # perplexity half as high again
+MUCH = 0.5  # perplexity up by half
 
 
 def scatter(report: Report) -> str:
-    """Say how to read quality against cost, and what fell off the axis."""
+    """Explain quality against cost, and name what fell off the axis."""
     name = headline_metric(report)
     up = "Higher is better" if sign(name) > 0 else "Up is better (lower numbers)"
     sentences = [
@@ -49,7 +49,7 @@ def scatter(report: Report) -> str:
 
 
 def machine(report: Report) -> str:
-    """Say in which precision and on what the trainings ran."""
+    """Return the precision and the device of the trainings."""
     settings = [arm.settings for arm in report.arms if arm.settings.get("precision")]
     formats = sorted({str(each["precision"]) for each in settings})
     if not formats:
@@ -61,7 +61,7 @@ def machine(report: Report) -> str:
 
 
 def learning(arm: ArmReport, task: str = "classification") -> str:
-    """Say whether training stopped too early, too late, or about right."""
+    """Return whether training stopped too early, too late, or about right."""
     if words := overfitting(arm, task):
         return words
     points = [p for p in arm.curve if math.isfinite(p.validation_loss)]
@@ -81,7 +81,7 @@ def learning(arm: ArmReport, task: str = "classification") -> str:
 
 
 def calibration(arm: ArmReport) -> str:
-    """Say whether the arm's confidence can be taken at its word."""
+    """Return whether the arm's confidence is reliable."""
     filled = [part for part in arm.calibration if part.count and math.isfinite(part.accuracy)]
     total = sum(part.count for part in filled)
     if not total:
@@ -109,7 +109,7 @@ def per_class(arm: ArmReport) -> str:
 
 
 def slice_loss(report: Report) -> str:
-    """Name what slices are compared by."""
+    """Name the metric by which slices are compared."""
     spec = spec_of(report)
     if spec.numbers:
         return "Distance in standard deviations"
@@ -117,7 +117,7 @@ def slice_loss(report: Report) -> str:
 
 
 def slices(arm: ArmReport) -> str:
-    """Name the parts of the test that fared significantly worse than the rest."""
+    """Name the slices of the test that are significantly worse than the rest."""
     bad = [part.name for part in arm.slices if part.worse]
     if not bad:
         return "No part of the test fared significantly worse than the rest of it."
@@ -137,7 +137,7 @@ def confusion(arm: ArmReport, labels: tuple[str, ...]) -> str:
 
 
 def unlearnt(report: Report) -> str:
-    """Say of a run that stands alone what an answer without looking at the text would reach."""
+    """Return the score of ignoring the text, for a run without comparison."""
     if len(report.arms) != 1 or not report.arms[0].test:
         return ""
     if headline_metric(report) == "r2":
@@ -152,7 +152,7 @@ def unlearnt(report: Report) -> str:
 
 
 def reload(check: ReloadCheck) -> str:
-    """Say whether the saved files predict what the trained model did."""
+    """Return whether the saved files reproduce the trained model's predictions."""
     where = display.plural(check.examples, "example")
     gap = display.exact(check.max_difference)
     if check.identical:
@@ -162,7 +162,7 @@ def reload(check: ReloadCheck) -> str:
 
 
 def significance(report: Report, line: Against) -> str:
-    """Say in words what a comparison with the best arm shows."""
+    """Describe the result of a comparison with the best arm."""
     metric = headline_metric(report)
     if line.name in report.verdict.tied_with:
         return "as good, within the margin"
@@ -184,7 +184,7 @@ _FORGOTTEN = {
 
 
 def how_much_forgotten(loss: Forgetting) -> str:
-    """Grade what training cost a text that was not trained on, by its perplexity."""
+    """Grade the forgetting by the perplexity on an unrelated text."""
     change = perplexity_change(loss)
     if not math.isfinite(change):
         return "all"
@@ -193,14 +193,14 @@ def how_much_forgotten(loss: Forgetting) -> str:
 
 
 def forgetting(loss: Forgetting) -> str:
-    """Say whether training made the model worse at a text it was not trained on."""
+    """Return whether training made the model worse on an unrelated text."""
     if perplexity_change(loss) < -0.02:
         return "It even reads this text better than before, so nothing there was forgotten."
     return _FORGOTTEN[how_much_forgotten(loss)]
 
 
 def caution(report: Report) -> str:
-    """Warn of a recommended arm that forgot much: the verdict weighs its answers only."""
+    """Return a warning if the recommended arm forgot much, which the verdict ignores."""
     arm = arm_named(report, report.verdict.recommended)
     if arm is None or arm.forgetting is None:
         return ""
@@ -223,12 +223,12 @@ def perplexity(loss: float) -> str:
 
 
 def forgotten_change(loss: Forgetting) -> str:
-    """Write by what share the perplexity changed: what the grade goes by."""
+    """Write the relative change of the perplexity, by which it is graded."""
     return display.change(1, 1 + perplexity_change(loss))
 
 
 def perplexity_change(loss: Forgetting) -> float:
-    """Return by what share the perplexity rose: 0.1 is one more choice in ten at every token."""
+    """Return the relative increase of the perplexity; 0.1: one more choice in ten per token."""
     try:
         return math.exp(loss.after - loss.before) - 1
     except OverflowError:
@@ -236,7 +236,7 @@ def perplexity_change(loss: Forgetting) -> float:
 
 
 def seeds(report: Report, arm: ArmReport) -> str:
-    """Say how much luck there is in a score."""
+    """Describe how much chance is in a score."""
     name = headline_metric(report)
     values = [seed.test[name] for seed in arm.seeds if name in seed.test]
     if len(values) < 2:
@@ -255,14 +255,14 @@ RISE = 0.02
 
 
 def overfitting(arm: ArmReport, task: str) -> str:
-    """Say that validation got worse while training went on, when it was best, and what was done.
+    """Describe overfitting: that validation got worse, when it was best, and what was done.
 
     Args:
-        task: What was learnt: words are judged by their loss, other answers first by how many
-            are right, as the loop does when it chooses the weights to keep.
+        task: The task: generation is judged by its loss, others first by their accuracy, as in the
+            loop's choice of the weights.
 
     Returns:
-        One sentence; empty where validation did not get worse, or training did not get better.
+        One sentence; empty if validation did not get worse, or training did not get better.
     """
     points = [p for p in arm.curve if math.isfinite(p.validation_loss)]
     if len(points) < 2:
@@ -282,7 +282,7 @@ def overfitting(arm: ArmReport, task: str) -> str:
 
 
 def chosen_overfitting(report: Report) -> str:
-    """Return the same of the arm that the report recommends, or of its only one."""
+    """Return the same for the recommended, or only, arm."""
     name = report.verdict.recommended or report.verdict.best
     arm = next((arm for arm in report.arms if arm.name == name), None)
     return overfitting(arm, report.data.task) if arm is not None else ""

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page that needs no network and reads without JavaScript."""
+"""The report as one self-contained HTML page, usable without network and JavaScript."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,7 +55,7 @@ NEIGHBOUR_CHARACTERS = 240
 
 
 class CostPart(NamedTuple):
-    """One kind of cost: which, how it is headed, and how it is written."""
+    """One kind of cost: its key, heading and format."""
 
     name: str
     heading: str
@@ -64,7 +64,7 @@ class CostPart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ArmView:
-    """One arm's section: its figures, and what they say."""
+    """One arm's section: its figures and captions."""
 
     id: str
     arm: ArmReport
@@ -172,7 +172,7 @@ def _unbroken(write: Any) -> Any:
 
 
 def _place(value: float, domain: tuple[float, float]) -> str:
-    """Return where a value lies in a range, in percent and held inside it."""
+    """Return a value's position in a range, in percent and clamped."""
     low, high = domain
     share = (value - low) / (high - low) if high > low else 0.5
     return f"{100 * min(1.0, max(0.0, share)):.1f}"
@@ -188,7 +188,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
     heat = heat_map(labels, arm.confusion)
     single = arms.spec_of(report).one_label
     surest = sorted(arm.errors, key=lambda e: -e.confidence if single else -e.loss)
-    # A text that stands in the test more than once is shown once.
+    # A text that occurs repeatedly in the test is shown once.
     surest = list({(e.text, e.label, e.predicted): e for e in reversed(surest)}.values())[::-1]
     return ArmView(
         id=_id(report, arm),
@@ -241,7 +241,7 @@ def _curve_is_share(report: Report) -> bool:
 
 
 def _head_spec(report: Report) -> TaskSpec | None:
-    """Return the facts of the task where a head answers."""
+    """Return the facts of the task if it has a head."""
     return arms.spec_of(report) if has_head(report.data.task) else None
 
 
@@ -269,7 +269,7 @@ def _clipped(error: WrongExample) -> WrongExample:
 
 
 def _gap_domain(report: Report) -> tuple[float, float]:
-    """Return a range with zero in it, in which the smaller differences can be seen."""
+    """Return a range that includes zero, in which smaller differences are visible."""
     name, best = arms.headline_metric(report), arms.arm_named(report, report.verdict.best)
     low, high = arms.score_domain(
         [line.difference for line in arms.against_best(report)],
@@ -281,7 +281,7 @@ def _gap_domain(report: Report) -> tuple[float, float]:
 
 
 def _costs(report: Report) -> list[CostPart]:
-    """Return the costs that any arm has a value for, those that matter most first."""
+    """Return the costs with a value in any arm, the most important first."""
     every = (
         CostPart("train_seconds", "Train", _unbroken(display.duration)),
         CostPart("search_seconds", "Search", _unbroken(display.duration)),

@@ -1,4 +1,4 @@
-"""The comparison as a table: for the terminal, and as Markdown."""
+"""The comparison as a table, for the terminal and in Markdown."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ ASCII = str.maketrans({"–": "-", "−": "-", "→": ">", "²": "2", "…": "."
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column, which writes the cell of an arm.
+    """One column; a higher rank keeps it longer on a narrow terminal.
 
     The higher its rank, the longer it stays when the terminal is narrow.
     """
@@ -61,7 +61,7 @@ def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 class ReportTable:
-    """A rich renderable: the table, what went wrong, and the verdict."""
+    """A rich renderable: the table, the failures, and the verdict."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -143,7 +143,7 @@ class ReportTable:
         from rich.text import Text
 
         head, why = headline(self.report), self.report.verdict.reason
-        # A reason that begins with these words goes on in its own case; it is not said twice.
+        # A reason that begins with these words is continued, not repeated.
         if why.startswith((f"{head}: ", f"{head} ")):
             return Text.assemble((head, "bold"), why.removeprefix(head))
         return Text.assemble((f"{head}{': ' if why else ''}", "bold"), why)
@@ -169,7 +169,7 @@ _NAME = 9
 
 
 def _columns(report: Report) -> list[Column]:
-    """Return the columns this report has values for."""
+    """Return the columns with values in this report."""
     first, second = headline_metric(report), second_metric(report)
     each = "answer" if TASKS[report.data.task].prompts else "text"
     every = [
@@ -194,7 +194,7 @@ def _columns(report: Report) -> list[Column]:
 
 
 def _title(report: Report, name: str) -> str:
-    """Return a metric's heading, narrow enough that eighty columns hold every number."""
+    """Return a metric's heading, narrow enough for 80 columns."""
     if spec_of(report).one_label:
         return display.metric_label(name).lower().replace("-f1", "\nF1")
     title = words(report, name).replace("perplexity", "per-\nplexity").replace("-F1", "\nF1")
@@ -202,12 +202,12 @@ def _title(report: Report, name: str) -> str:
 
 
 def _flat(title: str) -> str:
-    """Return a heading on one line, a divided word whole."""
+    """Return a heading on one line, with divided words rejoined."""
     return title.replace("-\n", "").replace("\n", " ")
 
 
 def _cell(column: Column, arm: ArmReport) -> str:
-    """Write a cell; an arm that did not finish has no numbers, not unknown ones."""
+    """Write a cell; an arm that did not finish has no numbers, rather than unknown ones."""
     cell = column.write(arm)
     return "" if arm.status != "ok" and cell == display.ABSENT else cell
 
@@ -252,7 +252,7 @@ def _name_width(arms: list[ArmReport]) -> int:
 
 
 def _plain_ascii(table: "Table") -> "Table":
-    """Spell the few signs outside ASCII for terminals that cannot show them."""
+    """Replace the few non-ASCII signs for terminals that cannot show them."""
     from rich.text import Text
 
     for column in table.columns:

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: a heat map for a few classes, a list of pairs for many."""
+"""Confusions between classes: a heat map for a few classes, a list of pairs for many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ LEVELS = 9
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Test texts of one class that were taken for another."""
+    """Test texts of one class that were predicted as another."""
 
     label: str
     predicted: str
@@ -18,7 +18,7 @@ class Mistake:
 
     @property
     def share(self) -> float:
-        """The share of the true class that went this way."""
+        """The share of the true class."""
         return self.count / self.support if self.support else 0.0
 
 
@@ -59,5 +59,5 @@ def heat_map(labels: Sequence[str], confusion: Matrix) -> list[tuple[str, list[H
 
 
 def _level(count: int, support: int) -> int:
-    """Grade a share of the row; any mistake at all is at least faintly visible."""
+    """Grade a share of the row; even a single mistake is faintly visible."""
     return max(1, round(LEVELS * count / support)) if count and support else 0

@@ -1,4 +1,4 @@
-"""Pictures of a search: how it went, which settings mattered, which values did well."""
+"""Plots of a search: its course, the importance of settings, the best values."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _AXIS = 118.0
 
 
 def history(search: Search) -> str:
-    """Draw every trial's score in order, and the best so far; empty with fewer than two."""
+    """Draw every trial's score in order, and the best so far; empty for fewer than two."""
     scored = [(t, t.score) for t in search.trials if _is_number(t.score)]
     complete_trials = [(t, score) for t, score in scored if t.state == "ok"]
     if len(complete_trials) < 2:
@@ -42,7 +42,7 @@ def history(search: Search) -> str:
 
 
 def importance(search: Search) -> str:
-    """Draw what share of the differences each setting explains; empty where that is unknown."""
+    """Draw each setting's share of the variance; empty if unknown."""
     shares = sorted(search.importance.items(), key=lambda item: -item[1])
     if not shares:
         return ""
@@ -61,7 +61,7 @@ def importance(search: Search) -> str:
 
 
 def parallel(search: Search) -> str:
-    """Draw one line a trial through its values and its score; empty with fewer than two."""
+    """Draw one line per trial through its values and its score; empty for fewer than two."""
     names = list(search.space)
     complete = [t for t in search.trials if t.state == "ok" and set(t.values) == set(names)]
     complete_trials = [t for t in complete if _is_number(t.score)]
@@ -84,7 +84,7 @@ def parallel(search: Search) -> str:
     levels = svg.ticks(min(y.low, y.high), max(y.low, y.high), 3)
     write = svg.evenly(levels, share=display.is_share(search.metric))
     parts += [svg.text(right + 6, y(v) + 4, write(v), css="tick") for v in levels]
-    # The best one last, over the others.
+    # The best one last, on top of the others.
     for trial in sorted(complete_trials, key=lambda t: t.number == search.best):
         points = [(40 + _AXIS * i, axes[n][_key(trial.values[n])]) for i, n in enumerate(names)]
         points.append((right, y(trial.score or 0.0)))
@@ -94,7 +94,7 @@ def parallel(search: Search) -> str:
 
 
 def summary(search: Search) -> str:
-    """Say what the search found, against the settings as asked."""
+    """Describe the best trial in comparison with the user's own settings."""
     count = {state: sum(t.state == state for t in search.trials) for state in ("pruned", "failed")}
     words = f"{display.plural(len(search.trials), 'trial')} ({search.sampler})"
     if count["pruned"]:
@@ -119,7 +119,7 @@ def summary(search: Search) -> str:
 
 
 def rows(search: Search) -> list[tuple[Trial, str, list[str]]]:
-    """Return ``(trial, score, values)`` in words, the best first."""
+    """Return ``(trial, score, values)`` in words, best first."""
     better = sign(search.metric)
 
     def order(trial: Trial) -> tuple[bool, float]:
@@ -174,7 +174,7 @@ def _title(search: Search, trial: Trial) -> str:
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:
-    """Return the height of each value: by size for numbers, evenly for the rest."""
+    """Return the height of each value: by size for numbers, evenly for others."""
     plain = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     different = {_key(v): v for v in values}
     if len(plain) == len(values) and len(different) > 1:
@@ -187,7 +187,7 @@ def _places(values: Sequence[Any]) -> dict[str, float]:
 
 
 def _marked(places: dict[str, float], values: Sequence[Any]) -> list[tuple[str, float]]:
-    """Return the values to write beside an axis: as many as do not touch."""
+    """Return the values to label on an axis: as many as fit without overlap."""
     named = {_key(value): _value(value) for value in values}
     marks: list[tuple[str, float]] = []
     for key, at in sorted(places.items(), key=lambda item: item[1]):

@@ -1,4 +1,4 @@
-"""What more labels would buy, in words, as a table and as a picture."""
+"""The learning curve in words, as a table and as a plot."""
 
 from dataclasses import dataclass
 
@@ -24,10 +24,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class CurveView:
-    """What a page shows of a learning curve.
+    """A page's view of a learning curve.
 
     Attributes:
-        plots: The picture for a desk and for a phone; empty: there is no curve.
+        plots: The plot for wide and for narrow screens; empty: there is no curve.
     """
 
     plots: tuple[str, ...]
@@ -37,7 +37,7 @@ class CurveView:
 
 
 def curve_view(curve: LearningCurve | None) -> CurveView | None:
-    """Return what a page shows of a learning curve; None where there is none."""
+    """Return a page's view of a learning curve, or None."""
     if curve is None:
         return None
     if curve.why_not:
@@ -51,14 +51,14 @@ def curve_view(curve: LearningCurve | None) -> CurveView | None:
 
 
 def sentences(curve: LearningCurve) -> tuple[str, ...]:
-    """Return what more labels bring by how many they are, or why that is not known."""
+    """Return the gains by number of labels in words, or why they are unknown."""
     if curve.why_not:
         return (f"{curve.arm}: {curve.why_not}",)
     return tuple(gain_words(curve, gain) for gain in curve.gains)
 
 
 def curve_grid(curve: LearningCurve) -> Grid:
-    """Return the scores of parts of the data, and what more is expected to bring."""
+    """Return the scores on parts of the data, and the expected gains."""
     rows = [
         (f"{s.rows:,}", _value(curve, s.score), " to ".join(_value(curve, v) for v in s.range))
         for s in curve.scores
@@ -69,7 +69,7 @@ def curve_grid(curve: LearningCurve) -> Grid:
 
 
 def gain_words(curve: LearningCurve, gain: Gain) -> str:
-    """Return what so many more labels buy, in words."""
+    """Return the gain from so many more labels, in words."""
     way = sign(curve.metric)
     ends = sorted((way * gain.low, way * gain.high))
     low, high = (display.difference(curve.metric, end) for end in ends)
@@ -85,10 +85,10 @@ def _value(curve: LearningCurve, value: float) -> str:
 
 
 def curve_plot(curve: LearningCurve, *, wide: bool = True) -> str:
-    """Draw the score by training examples, and how it is expected to go on.
+    """Plot the score by number of training examples, with its extrapolation.
 
     Args:
-        wide: Whether for a desk or for a phone, where text must not shrink.
+        wide: For a wide screen; otherwise for a phone, where text must not shrink.
     """
     width = _WIDE if wide else _NARROW
     way, last = sign(curve.metric), curve.scores[-1]

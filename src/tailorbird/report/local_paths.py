@@ -1,4 +1,4 @@
-"""Cards and pages are handed on: they name no folder of their author's machine."""
+"""Removes local paths from cards and pages, which are shared with others."""
 
 import re
 import shlex
@@ -13,17 +13,17 @@ _WORDS = re.compile(r"[\s,=]+")
 
 
 def without_places(report: Any, part: T) -> T:
-    """Return a report, or a part of it, with the names of files and folders for their places.
+    """Return a report, or a part of it, with paths replaced by names of files and folders.
 
-    A folder becomes ``./name``, so that a model's is not taken for an id of the hub. The places
-    are those in the report's command and settings, and where we work.
+    A folder becomes ``./name``, so that a model's is not taken for a hub id. The paths
+    are those in the report's command and settings, and the working folder.
     """
     names = dict(_names(report))
     folders = {str(Path(place).parent) for place in names if _ABSOLUTE.match(place)}
     folders |= {str(Path.cwd()), str(Path.home())}
     names |= {f"{folder.rstrip('/')}/": "" for folder in folders if len(folder) > 1}
     longest = sorted(names, key=len, reverse=True)
-    # Whole names only: /data is no part of /my/data, nor is it of /data-2.
+    # Whole names only: /data is not part of /my/data or /data-2.
     ends = (re.escape(n) if n.endswith("/") else re.escape(n) + r"(?![\w-])" for n in longest)
     pattern = re.compile(rf"(?<![\w./-])(?:{'|'.join(ends)})")
     mapped: T = _mapped(part, lambda text: pattern.sub(lambda place: names[place[0]], text))
@@ -31,10 +31,10 @@ def without_places(report: Any, part: T) -> T:
 
 
 def _names(report: Any) -> Iterator[tuple[str, str]]:
-    """Yield each place that a report names by path, and what it is called in what is shared."""
+    """Yield each path in a report, and its shared name."""
     try:
         command = shlex.split(report.command)
-    except ValueError:  # someone else's report
+    except ValueError:  # from another machine
         command = report.command.split()
     data = getattr(report.sections, "data", None)
     named = [report.settings, report.model, getattr(report.sections, "store", "")]
@@ -51,7 +51,7 @@ def _is_place(word: str) -> bool:
         return len(Path(word).name) > 0
     try:
         return "/" in word and Path(word).exists()
-    except (OSError, ValueError):  # too long, or not a name at all
+    except (OSError, ValueError):  # too long, or no path
         return False
 
 
@@ -67,7 +67,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a value with every text in it changed."""
+    """Apply a change to every text in a value."""
     if isinstance(value, str):
         return change(value)
     if is_dataclass(value) and not isinstance(value, type):

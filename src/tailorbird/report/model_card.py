@@ -1,4 +1,4 @@
-"""The model card: what a stranger who finds the model folder needs to know, as README.md."""
+"""The model card (README.md), for strangers who find the model folder."""
 
 import re
 from pathlib import PurePath
@@ -31,14 +31,14 @@ from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 
 HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
-WEAK = 0.15  # a class this far below the macro F1 is worth a warning
-FEW = 10  # fewer test texts than this say little about a class
+WEAK = 0.15  # a class this far below macro-F1 gets a warning
+FEW = 10  # fewer test texts say
 
 
 def model_card(report: Report, arm: ArmReport) -> str:
     """Return a Hugging Face model card with YAML front matter.
 
-    The license is left out: it depends on the base model's and the data's, which only the user
+    The license is left out: it depends on those of the base model and the data, which only the user
     can judge.
     """
     report, arm = without_places(report, report), without_places(report, arm)
@@ -62,7 +62,7 @@ def _title(report: Report, arm: ArmReport) -> str:
 
 
 def _dataset(report: Report) -> str:
-    """Name the data by its file alone: a path says more about the author's disk than the data."""
+    """Return the data's file name, since its path describes only the author's disk."""
     source = report.data.source
     return PurePath(source.replace("\\", "/")).name or source or "custom data"
 
@@ -128,7 +128,7 @@ def _summary(report: Report, arm: ArmReport) -> str:
 
 
 def _of_method(name: str, arm: ArmReport) -> str:
-    """Return what training again would give, beside the scores of the model at hand."""
+    """Return the scores of training again, beside those of this model."""
     value = display.metric(name, arm.test[name].value)
     times = display.plural(max(1, len(arm.seeds)), "training")
     return (
@@ -269,7 +269,7 @@ def _lines(title: str, lines: list[tuple[str, str]]) -> str:
 
 
 def _settings(report: Report, arm: ArmReport) -> list[tuple[str, str]]:
-    """Return the run's settings, the arm's own where it has its own."""
+    """Return the run's settings, overridden by the arm's own."""
     return list((dict(flatten(report.settings)) | dict(flatten(arm.settings))).items())
 
 
@@ -282,10 +282,10 @@ def _reproduce(report: Report) -> str:
 
 
 _TICKS = re.compile("```+")
-# Signs of Markdown and HTML, of formulas, and of what is made a link without any.
+# Signs of Markdown, HTML and formulas, and of text that becomes a link without signs.
 _SIGNS = re.compile(r"[\\|<`*_\[\]~&$]|(?<=\w):(?=//)|(?<=www)\.|^[#>+=-]|(?<=^\d)[.)]")
 
 
 def _line(words: str) -> str:
-    """Keep a user's words on one line and out of the Markdown's own signs."""
+    """Put a user's text on one line, with Markdown signs escaped."""
     return _SIGNS.sub(r"\\\g<0>", one_line(" ".join(words.split())))

@@ -1,4 +1,4 @@
-"""How to load and ask a saved model: the code of a model card, which runs as it stands."""
+"""The model card's code to load and run a saved model, which works as it stands."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ NEW_TOKENS = 256
 
 
 def method_of(arm: ArmReport) -> str:
-    """Return the method an arm was made with; its own name where the settings do not say."""
+    """Return an arm's method; its name if the settings do not have it."""
     method = arm.settings.get("method")
     if isinstance(method, dict):
         method = method.get("name")
@@ -21,7 +21,7 @@ def method_of(arm: ArmReport) -> str:
 
 
 def library_of(arm: ArmReport) -> str:
-    """Return the library that loads an arm's model whole."""
+    """Return the library that loads an arm's model as a whole."""
     return "tailorbird" if _is_bi_encoder(arm) else method_library(method_of(arm))
 
 
@@ -30,12 +30,12 @@ def _is_bi_encoder(arm: ArmReport) -> bool:
 
 
 def base_name(report: Report) -> str:
-    """Return the name that others know the base model by."""
+    """Return the base model's public name."""
     return HUB_NAMES.get(report.model, report.model)
 
 
 def is_on_hub(report: Report) -> bool:
-    """Tell a hub id from a local folder or a built-in model, which no stranger can load."""
+    """Return whether the base model is on the hub, so that strangers can load it."""
     name = base_name(report)
     is_id = bool(name) and name.count("/") <= 1 and name[0] not in "./~" and ":" not in name
     return is_id and not Path(name).exists()
@@ -44,7 +44,7 @@ def is_on_hub(report: Report) -> bool:
 def how_to_use(report: Report, arm: ArmReport) -> str:
     """Return the card's section with the commands and the code."""
     run = arm.run or "RUN"
-    # As the report keeps it, so that a run folder can be moved: from its own top.
+    # Relative to the run folder's top, as in the report, so that the folder can be moved.
     inside = run == "." or run.startswith("arms/")
     parts = [
         "## How to use it\n",
@@ -78,7 +78,7 @@ _TEMPLATE = (
 
 
 def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
-    """Return plain transformers or PEFT code where these can load it; else tailorbird's, or ''."""
+    """Return code with plain transformers or PEFT if possible; else tailorbird's, or ''."""
     library, pairs, spec = method_library(method_of(arm)), noun(report) == "pair", spec_of(report)
     if _is_bi_encoder(arm):
         attribute = "values" if spec.numbers else "labels" if spec.several_labels else "label"
@@ -118,7 +118,7 @@ def _example_input(report: Report) -> str:
 
 
 def _logits(report: Report, folder: str) -> str:
-    """Return the line that asks the model, and what its logits mean where that is not plain."""
+    """Return the line that runs the model, and the meaning of its logits if not obvious."""
     texts = '"a text", "another"' if noun(report) == "pair" else '"a text"'
     code = f'logits = model(**tokenizer({texts}, return_tensors="pt").to(model.device)).logits'
     read = f'import json\n\ntarget = json.load(open("{folder.removesuffix("model")}target.json"))'
@@ -138,7 +138,7 @@ def _logits(report: Report, folder: str) -> str:
 
 
 def _writer(report: Report, arm: ArmReport, folder: str) -> str:
-    """Return code that writes an answer: plain transformers or PEFT where those can load it."""
+    """Return code that generates an answer, with plain transformers or PEFT if possible."""
     library = method_library(method_of(arm))
     if library == PEFT and not arm.name.startswith("rag"):
         load = _peft_model(report, arm, folder, "AutoModelForCausalLM", "")
@@ -201,14 +201,14 @@ def _peft_model(report: Report, arm: ArmReport, folder: str, kind: str, more: st
 
 
 def _named(model: str) -> tuple[str, str]:
-    """Return an import, if one is needed, and the expression that `from_pretrained` takes."""
+    """Return an import, if needed, and the argument of `from_pretrained`."""
     if model.startswith("builtin:"):
         return "from tailorbird.models.builtin import resolve\n", f'resolve("{model}")'
     return "", f'"{model}"'
 
 
 def _bits(arm: ArmReport, *, with_head: bool) -> str:
-    """Return the quantisation that the adapter was trained on; any other changes its answers."""
+    """Return the quantisation of the adapter's training; any other changes its predictions."""
     if dict(flatten(arm.settings)).get("method.bits") == "8":
         kind = "load_in_8bit=True"
     else:
@@ -218,7 +218,7 @@ def _bits(arm: ArmReport, *, with_head: bool) -> str:
         )
     if not with_head:
         return f"bits = BitsAndBytesConfig(\n    {kind},\n)\n"
-    # The head is never quantised; it is called one of these.
+    # The head is never quantised; it has one of these names.
     return (
         f"bits = BitsAndBytesConfig(\n    {kind},\n"
         "    llm_int8_skip_modules=[\n"

@@ -1,4 +1,4 @@
-"""What every page is made with: its templates, and how they are filled."""
+"""Renders pages from templates."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -21,7 +21,7 @@ WRITERS: dict[str, Callable[..., str]] = {write.__name__: write for write in (
 
 
 def page_environment() -> "Environment":
-    """Return what fills templates: all values escaped, a name that is not there an error."""
+    """Return the template environment: values are escaped, unknown names are errors."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -43,13 +43,13 @@ def fill(
     report: Any = None,
     **values: Any,
 ) -> str:
-    """Return a page of its own: a template filled, with its styles and scripts inside it.
+    """Render a self-contained page, with styles and scripts inside it.
 
     Args:
-        environment: What fills it, where it has filters of its own.
-        *styles: Style sheets beside the one of every page.
-        report: What it shows: the template is told when and how it was made, too.
-        **values: What else the template names.
+        environment: A template environment with further filters.
+        *styles: Style sheets in addition to the common one.
+        report: The displayed report, which also supplies its time and circumstances.
+        **values: Other variables of the template.
     """
     if report is not None:
         values |= {
@@ -65,7 +65,7 @@ def fill(
 
 
 def visible(value: Any) -> Any:
-    """Return a text with the characters seen that would turn its direction or hide in it."""
+    """Return a text with invisible and direction-changing characters made visible."""
     return terminal.escape(value) if type(value) is str else value
 
 

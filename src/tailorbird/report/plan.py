@@ -1,4 +1,4 @@
-"""A plan as tables: for the terminal and the page."""
+"""A plan as tables, for the terminal and the page."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 def grids(plan: Plan) -> list[Grid]:
-    """Return the tables of a plan but its learning curve's, in the order in which they are read."""
+    """Return the tables of a plan without its learning curve's, in reading order."""
     tables = [_fits(plan), _terms(plan)]
     tables += [_time(plan)] if plan.time else []
     tables += [_serving(plan)] if plan.serving else []
@@ -23,7 +23,7 @@ def grids(plan: Plan) -> list[Grid]:
 
 
 def summary(plan: Plan) -> str:
-    """Return what is planned for, in a line."""
+    """Return the planned workload in one line."""
     work = plan.workload
     checkpointing = ", gradient checkpointing" if work["gradient_checkpointing"] else ""
     return (
@@ -35,7 +35,7 @@ def summary(plan: Plan) -> str:
 
 
 def gib(size: int) -> str:
-    """Write memory in the unit that makers of cards call GB."""
+    """Write memory in the unit that card makers call GB."""
     return f"{_short(size)} GiB"
 
 
@@ -45,7 +45,7 @@ def _short(size: int) -> str:
 
 
 def _fits(plan: Plan) -> Grid:
-    """Return what fits where: yes, the smallest change, or no."""
+    """Return what fits each device: yes, the smallest change, or no."""
     places = list(dict.fromkeys((fit.device, fit.capacity_bytes) for fit in plan.fits))
     by_key = {(fit.method, fit.device, fit.capacity_bytes): fit for fit in plan.fits}
     names = [memory.method for memory in plan.memory]
@@ -94,7 +94,7 @@ def _size(memory: MemoryPlan, name: str) -> str:
 
 
 def _time(plan: Plan) -> Grid:
-    """Return how long each method trains at most."""
+    """Return the maximum training time of each method."""
     priced = any(time.price is not None for time in plan.time)
     rows: list[tuple[str, ...]] = []
     for time in plan.time:
@@ -112,7 +112,7 @@ def _time(plan: Plan) -> Grid:
 
 
 def _serving(plan: Plan) -> Grid:
-    """Return memory and pace of writing, by context and people at once."""
+    """Return memory and speed of generation, by context length and number of users."""
     users = list(dict.fromkeys(s.users for s in plan.serving))
     by_key = {(s.context, s.users): s for s in plan.serving}
     rows = [

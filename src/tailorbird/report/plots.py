@@ -1,4 +1,4 @@
-"""Charts of one arm: how it learned, whether its confidence can be believed, how far it is off."""
+"""Plots of one arm: learning curves, calibration, residuals."""
 
 import math
 from collections.abc import Sequence
@@ -47,19 +47,19 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
 def accuracy_curve(
     curve: Sequence[CurvePoint], name: str = "Validation accuracy", *, share: bool = True
 ) -> str:
-    """Draw a figure of validation over the steps; empty without two validations."""
+    """Draw a validation metric over the steps; empty without two validations."""
     validation = _finite([(p.step, p.validation_accuracy) for p in curve])
     if len(validation) < 2:
         return ""
     values = [value for _, value in validation]
-    # A twentieth above and below at least: the wobble of a few examples is no rise or fall.
+    # At least 0.05 above and below: fluctuations of a few examples are no trend.
     margin = max(0.08 * (max(values) - min(values)), 0.05)
     x = _steps(validation)
     least = max(0.0, min(values) - margin) if share else min(values) - margin
     y = svg.Scale(least, min(1.0, max(values) + margin), BOTTOM, TOP)
     top = max(validation, key=lambda point: point[1])
     words = display.percent(top[1]) if share else display.decimal(top[1])
-    # A name over the end of the axis would run out of the picture.
+    # A name over the end of the axis would leave the picture.
     at = x(top[0])
     anchor = "end" if at > RIGHT - 60 else "start" if at < LEFT + 30 else "middle"
     parts = [
@@ -72,7 +72,7 @@ def accuracy_curve(
 
 
 def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
-    """Draw how often predictions were right against how sure the arm was."""
+    """Draw accuracy against confidence."""
     filled = _pooled([b for b in bins if b.count and math.isfinite(b.accuracy)])
     if not filled:
         return ""
@@ -96,7 +96,7 @@ def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
 
 
 def _pooled(bins: Sequence[CalibrationBin]) -> list[CalibrationBin]:
-    """Join neighbours until each holds ten texts: how often two texts were right says nothing."""
+    """Join neighbouring bins until each has ten texts, since fewer have no meaningful accuracy."""
     pooled: list[CalibrationBin] = []
     for part in sorted(bins, key=lambda b: b.confidence):
         if pooled and pooled[-1].count < _FEWEST:
@@ -141,7 +141,7 @@ def _steps(points: list[tuple[int, float]], right: float = RIGHT) -> svg.Scale:
 
 
 def step_axes(x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: float = RIGHT) -> str:
-    """Return the axes of what is drawn by training step."""
+    """Return the axes of plots over training steps."""
     return svg.axes(x, y, (LEFT, right), (name, "training step →"), svg.whole(x), share=share)
 
 
@@ -150,13 +150,13 @@ def _series(points: list[tuple[int, float]], x: svg.Scale, y: svg.Scale, css: st
 
 
 def residual_plots(residuals: Sequence[Residual]) -> list[str]:
-    """Return a picture per target: each test example's error over its true value."""
+    """Return a plot per target: each test example's error over its true value."""
     names = list(dict.fromkeys(residual.target for residual in residuals))[:_MOST_TARGETS]
     return [_residual_plot(name, [r for r in residuals if r.target == name]) for name in names]
 
 
 def residual_words(residuals: Sequence[Residual]) -> str:
-    """Say whether low values are put too high and high ones too low, as cautious models do."""
+    """Return whether low values are overestimated and high ones underestimated."""
     names = list(dict.fromkeys(residual.target for residual in residuals))
     if len(names) != 1 or len(residuals) < 8:
         return ""

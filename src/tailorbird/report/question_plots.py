@@ -1,4 +1,4 @@
-"""Pictures of a comparison on questions: after a change, and what many questions cost."""
+"""Plots of a comparison on questions: answers after a change, and cost by number of questions."""
 
 from tailorbird.metrics import display
 from tailorbird.records import QuestionArmReport, QuestionsReport
@@ -12,7 +12,7 @@ _TIMES = {1.0: "1 s", 10.0: "10 s", 60.0: "1 min", 600.0: "10 min", 3600.0: "1 h
 
 
 def change_plot(report: QuestionsReport, *, wide: bool = True) -> str:
-    """Draw, per arm, the answers after the change: the new one, the old one, others."""
+    """Draw each arm's answers after the change: the new one, the old one, others."""
     arms = [arm for arm in report.arms if arm.change is not None and arm.status == "ok"]
     if not arms:
         return ""
@@ -60,7 +60,7 @@ def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> st
 
 
 def break_even_plot(report: QuestionsReport, *, wide: bool = True) -> str:
-    """Draw what training and so many answers take, by arm, on two logarithmic axes."""
+    """Draw the time of training and answering by number of questions, on logarithmic axes."""
     arms = [a for a in report.arms if a.cost is not None and not a.bound and not a.floor]
     arms = [a for a in arms if a.name != "quote"]
     if not any(arm.method for arm in arms):

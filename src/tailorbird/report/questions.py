@@ -1,4 +1,4 @@
-"""How answers to questions came out: a table for the terminal, and a page."""
+"""The results of a comparison on questions: a table for the terminal, and a page."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,13 +37,13 @@ Cell = Callable[[QuestionArmReport], str]
 
 
 def by_score(report: QuestionsReport) -> list[QuestionArmReport]:
-    """Return the arms, best first; those that failed or were skipped last."""
+    """Return the arms, best first; failed or skipped ones last."""
     name = report.headline
     return sorted(report.arms, key=lambda a: -a.scores[name].value if a.scores else 1.0)
 
 
 def standing(report: QuestionsReport, arm: QuestionArmReport) -> str:
-    """Return what an arm is to the verdict."""
+    """Return an arm's standing in the verdict."""
     verdict = report.verdict
     if arm.status != "ok":
         return arm.status
@@ -57,7 +57,7 @@ def standing(report: QuestionsReport, arm: QuestionArmReport) -> str:
 
 
 def columns(report: QuestionsReport) -> list[Column]:
-    """Return the table's columns."""
+    """Return the table's columns: heading and cell format."""
     name = report.headline
 
     def share(score: str) -> Cell:
@@ -81,7 +81,7 @@ def columns(report: QuestionsReport) -> list[Column]:
         Column("words", 2, lambda arm: f"{arm.mean_words:.1f}" if arm.scores else ""),
     ]
     if any("supported" in arm.scores for arm in report.arms):
-        # Of long answers: whether they come from what was read.
+        # For long answers: whether they come from the passages.
         every.append(Column("words\nread", 1, share("k_precision")))
         every.append(Column("sentences\nheld", STAYS, share("supported")))
     every.append(Column("training", STAYS, training))
@@ -98,14 +98,14 @@ def _after(part: str, arm: QuestionArmReport) -> str:
 
 
 def table_rows(report: QuestionsReport) -> tuple[list[str], list[list[str]]]:
-    """Return the heading and the rows as plain words, best arm first."""
+    """Return the heading and the rows as plain strings, best arm first."""
     every = columns(report)
     rows = [[column.write(arm) for column in every] for arm in by_score(report)]
     return [column.title.replace("\n", " ") for column in every], rows
 
 
 def question_table(report: QuestionsReport, width: int = 120) -> "Table":
-    """Return the arms side by side, for a terminal so many characters wide."""
+    """Return the comparison table for a terminal of `width` characters."""
     from rich import box
     from rich.table import Table
 
@@ -121,14 +121,14 @@ def question_table(report: QuestionsReport, width: int = 120) -> "Table":
 
 
 def print_questions(report: QuestionsReport, console: "Console") -> None:
-    """Print the arms side by side with the verdict below."""
+    """Print the comparison table and the verdict."""
     console.print(question_table(report, console.width))
     for sentence in sentences(report):
         console.print(f"\n{sentence}", markup=False, highlight=False)
 
 
 def sentences(report: QuestionsReport) -> list[str]:
-    """Return what stands below the table: the verdict, the change, and what to beware of."""
+    """Return the sentences below the table: the verdict, the change, and warnings."""
     lines = [report.verdict.reason]
     if report.sections.change_words:
         lines.append(
@@ -159,7 +159,7 @@ def contamination_words(report: QuestionsReport) -> str:
 
 
 def render_questions(report: QuestionsReport) -> str:
-    """Return the report as one HTML document that loads nothing."""
+    """Return the report as one self-contained HTML document."""
     report = without_places(report, report)
     pick = next((a for a in report.arms if a.name == report.verdict.recommended), None)
     costs = [arm for arm in by_score(report) if arm.cost is not None]
@@ -187,7 +187,7 @@ def render_questions(report: QuestionsReport) -> str:
 
 
 def _money(report: QuestionsReport, arms: Sequence[QuestionArmReport]) -> dict[str, str]:
-    """Return by arm what training and 10,000 answers cost, where a price was given."""
+    """Return each arm's price for training and 10,000 answers, if a price is given."""
     rate = report.sections.price_per_hour
     return {} if rate is None else {a.name: f"{rate * total_seconds(a) / 3600:.2f}" for a in arms}
 
@@ -207,7 +207,7 @@ def _break_even_words(report: QuestionsReport) -> list[str]:
 
 
 def _as_compared(report: QuestionsReport) -> Report:
-    """Return the arms as other comparisons have them, for the picture of quality and cost."""
+    """Return the arms as in other comparisons, for the plot of quality and cost."""
     arms = tuple(
         ArmReport(
             arm.name,

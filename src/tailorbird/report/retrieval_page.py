@@ -1,4 +1,4 @@
-"""How a knowledge base fared: as a page, and as a table for the terminal."""
+"""The report on a knowledge base: a page, and a table for the terminal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ _FAILURES_TOLD = 3
 
 
 def heading(name: str) -> str:
-    """Write a score's name for a person: ``ndcg@10`` is nDCG@10."""
+    """Write a score's display name: ``ndcg@10`` is nDCG@10."""
     if name in _WORDS:
         return _WORDS[name]
     kind, at, k = name.partition("@")
@@ -37,7 +37,7 @@ def heading(name: str) -> str:
 
 
 def shown_columns(report: JudgeReport) -> list[str]:
-    """Return the scores that the table shows."""
+    """Return the scores in the table."""
     return [name for name in COLUMNS if all(name in side.scores for side in report.arms)]
 
 
@@ -47,7 +47,7 @@ def by_score(report: JudgeReport) -> list[SideReport]:
 
 
 def verdict(report: JudgeReport) -> str:
-    """Return what the comparison says, in a sentence or two."""
+    """Return the result of the comparison in a sentence or two."""
     best, *others = by_score(report)
     score = best.scores[report.headline]
     words = (
@@ -69,7 +69,7 @@ def verdict(report: JudgeReport) -> str:
 
 
 def weight_words(report: JudgeReport) -> str:
-    """Say how the weight of the dense side was come by."""
+    """Describe how the dense side's weight was chosen."""
     how = (
         f", chosen {report.sections.how}"
         if report.sections.by_weight
@@ -79,7 +79,7 @@ def weight_words(report: JudgeReport) -> str:
 
 
 def threshold_words(report: JudgeReport) -> str:
-    """Say what the threshold does; empty where there is none."""
+    """Describe the effect of the threshold; empty without one."""
     threshold = report.sections.threshold
     if threshold is None:
         return ""
@@ -117,7 +117,7 @@ def failure_lines(report: JudgeReport) -> list[str]:
 
 
 def print_judged(report: JudgeReport, console: "Console") -> None:
-    """Print the ways of ranking, the verdict, the answers' scores and what was not found."""
+    """Print the ways of ranking, the verdict, the answers' scores and the failures."""
     console.print("", score_table(report), "", sep="\n")
     for words in (verdict(report), weight_words(report), threshold_words(report)):
         console.print(words)
@@ -134,7 +134,7 @@ def score_table(report: JudgeReport) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("Ranking")
     for name in names:
-        # Broken before the depth, they fit 80 columns.
+        # With a line break before the depth, headings fit 80 columns.
         table.add_column(heading(name).replace("@", "\n@"), justify="right")
     table.add_column("95 %\ninterval", justify="right", no_wrap=True)
     for side in by_score(report):
@@ -145,7 +145,7 @@ def score_table(report: JudgeReport) -> "Table":
 
 
 def render_judged(report: JudgeReport) -> str:
-    """Return the report as one HTML document that loads nothing."""
+    """Return the report as one self-contained HTML document."""
     report = without_places(report, report)
     environment = page_environment()
     environment.filters["heading"] = heading
@@ -205,7 +205,7 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
 
 
 def weight_chart(report: JudgeReport) -> str:
-    """Draw the score by the weight of the dense side; empty where none was chosen."""
+    """Draw the score by the dense side's weight; empty if none was tuned."""
     scores, best = report.sections.by_weight, report.sections.weight
     if len(scores) < 2:
         return ""

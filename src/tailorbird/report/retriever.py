@@ -1,4 +1,4 @@
-"""The page of a tuned retriever: before and after, query by query, and how it learnt."""
+"""The page of a tuned retriever: before and after, by query, and its training."""
 
 from collections.abc import Sequence
 from html import escape
@@ -36,7 +36,7 @@ def render_retriever(report: RetrieverReport) -> str:
 
 
 def print_retriever(report: RetrieverReport, console: "Console") -> None:
-    """Print before and after as lines, and whether it is in use."""
+    """Print the scores before and after, and whether it is in use."""
     for when, scores in (("before", report.sections.before), ("after", report.sections.after)):
         for name, score in scores.items():
             interval = f"[{score.low:.4f}, {score.high:.4f}]"
@@ -94,7 +94,7 @@ def _dot(change: QueryChange, x: svg.Scale, y: svg.Scale) -> str:
 
 
 def _rows(report: RetrieverReport) -> list[tuple[str, Score, Score | None]]:
-    """Return what stood before beside what stands after, by name."""
+    """Return the scores before and after, by name."""
     if report.sections.tuned == "embedder":
         return [
             (name, score, report.sections.after.get(name))

@@ -1,4 +1,4 @@
-"""Quality against cost: one dot per arm, each with its name beside it and never in doubt whose."""
+"""Plot of quality against cost: one named dot per arm."""
 
 import math
 from collections.abc import Sequence
@@ -152,7 +152,7 @@ AXIS = 52.0  # room for the numbers at the left
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One arm on the picture, in pixels."""
+    """One arm on the plot, in pixels."""
 
     name: str
     x: float
@@ -166,7 +166,7 @@ class Dot:
 
     @property
     def label(self) -> str:
-        """The words beside the dot."""
+        """The text beside the dot."""
         return f"{self.name} {self.note}".rstrip()
 
 
@@ -184,7 +184,7 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
     plot = Rect(AXIS, 26, size[0] - 12, size[1] - 50)
     scores = [arm.test[name] for arm in arms]
     domain = score_domain(scores, narrow=True, metric=name)
-    # Better is up, also where that means less.
+    # Better is up, even if that means a lower value.
     worst, best = domain[:: sign(name)]
     y = svg.Scale(worst, best, plot.bottom, plot.top)
     seconds = {arm.name: max(total_seconds(arm) or 0.0, 0.1) for arm in arms}
@@ -210,7 +210,7 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
 
 
 def _is_off(score: Score, y: svg.Scale, name: str) -> bool:
-    """Tell whether a score is worse than the axis goes."""
+    """Return whether a score is worse than the axis shows."""
     return sign(name) * (score.value - y.low) < 0
 
 
@@ -254,7 +254,7 @@ def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, report: Report) -> str:
 
 
 def _time_marks(x: svg.Scale) -> dict[float, str]:
-    """Choose times a person would name, more of them on a short axis."""
+    """Choose round times, more of them on a short axis."""
     for times in (ROUND_TIMES, ROUND_TIMES | BETWEEN):
         marks = {t: words for t, words in times.items() if x.low <= t <= x.high}
         if len(marks) > 2:
@@ -278,7 +278,7 @@ def _best_band(report: Report, arms: list[ArmReport], y: svg.Scale, plot: Rect) 
 
 
 def _frontier(dots: list[Dot]) -> list[Point]:
-    """Return the arms that no other beats on both quality and time, cheapest first."""
+    """Return the Pareto-optimal arms in quality and time, cheapest first."""
     points: list[Point] = []
     for dot in sorted(dots, key=lambda dot: (dot.x, dot.y)):
         if "below" not in dot.css and (not points or dot.y < points[-1][1]):
@@ -302,7 +302,7 @@ def _labels(dots: list[Dot], frontier: list[Point], plot: Rect) -> list[str]:
 
 
 def _along(points: list[Point]) -> list[Point]:
-    """Return points every few pixels along a line, as obstacles for the names."""
+    """Return points every few pixels on a line, as obstacles for the names."""
     return [
         (x1 + (x2 - x1) * step / 40, y1 + (y2 - y1) * step / 40)
         for (x1, y1), (x2, y2) in pairwise(points)

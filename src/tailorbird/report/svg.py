@@ -1,7 +1,7 @@
-"""Small SVG primitives: text stays text, and colours come from the page's style sheet.
+"""SVG primitives: text stays text, and colours come from the page's style sheet.
 
-Drawn by hand rather than by a plotting library because a chart is then a tenth of the size, follows
-the reader's light or dark theme, and is the same byte for byte on every machine.
+Compared with a plotting library, such a chart has a tenth of the size, follows the reader's light
+or dark theme, and is the same byte for byte on every machine.
 """
 
 import html
@@ -14,13 +14,13 @@ from tailorbird.metrics.display import Writer
 
 
 def escape(words: str) -> str:
-    """Return words as markup shows them, with the control characters seen."""
+    """Return text escaped for markup, with control characters made visible."""
     return html.escape(terminal.one_line(words))
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps values to pixels, linearly or by logarithm; an axis may run from high to low."""
+    """Maps values to pixels, linearly or logarithmically; an axis may be reversed."""
 
     low: float
     high: float
@@ -37,13 +37,13 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
     def clamped(self, value: float) -> float:
-        """Return the pixel of a value, held inside the axis."""
+        """Return the pixel of a value, clamped to the axis."""
         low, high = sorted((self.low, self.high))
         return self(min(max(value, low), high))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Return round values inside a range, about so many."""
+    """Return about so many round values inside a range."""
     if not high > low:
         return [low]
     span = high - low
@@ -55,14 +55,14 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def evenly(values: Sequence[float], *, share: bool) -> Writer:
-    """Return what writes these values with the same number of decimals each."""
+    """Return a formatter with the same number of decimals for all these values."""
     factor, unit = (100, " %") if share else (1, "")
     digits = max((len(f"{factor * value:.6g}".partition(".")[2]) for value in values), default=0)
     return lambda value: f"{factor * value:.{digits}f}{unit}".replace("-", "−")
 
 
 def px(value: float) -> str:
-    """Write a coordinate: one decimal is finer than any screen."""
+    """Write a coordinate, with one decimal."""
     return f"{value:.1f}".removesuffix(".0")
 
 
@@ -79,7 +79,7 @@ def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
 
 
 def circle(x: float, y: float, radius: float, css: str, title: str = "") -> str:
-    """Return a dot, with a tooltip when it has a title."""
+    """Return a dot, with a tooltip if it has a title."""
     at = f'<circle cx="{px(x)}" cy="{px(y)}" r="{px(radius)}" class="{css}"'
     return f"{at}><title>{escape(title)}</title></circle>" if title else f"{at}/>"
 
@@ -116,10 +116,10 @@ def axes(
     """Return the axes of a plot with their numbers and names.
 
     Args:
-        y: The scale upwards; the lower axis lies where it starts.
-        span: From where to where the lower axis and the rules go, in pixels.
-        names: What is drawn upwards, and across.
-        share: Whether the values of `y` are written in percent.
+        y: The vertical scale; the horizontal axis is at its start.
+        span: Start and end of the horizontal axis and the rules, in pixels.
+        names: The names of the vertical and the horizontal axis.
+        share: Whether `y` is in percent.
         levels: Which these are and how they are written; None: round ones, `about` so many.
     """
     (left, right), (low, high) = span, sorted((y.low, y.high))
@@ -152,13 +152,13 @@ def end_names(x: float, ends: Iterable[tuple[float, str, bool]]) -> list[str]:
 
 
 def whole(scale: Scale, about: int = 5) -> dict[float, str]:
-    """Return the round whole numbers of a scale with their words."""
+    """Return the round integers of a scale with their labels."""
     values = ticks(scale.low, scale.high, about)
     return {value: f"{value:,.0f}" for value in values if value == int(value)}
 
 
 def frame(width: float, height: float, name: str, parts: Iterable[str], css: str = "") -> str:
-    """Return a whole picture; ``name`` is what a screen reader says."""
+    """Return a whole picture; ``name`` is its text for screen readers."""
     return (
         f'<svg class="plot {css}" viewBox="0 0 {px(width)} {px(height)}" width="{px(width)}" '
         f'height="{px(height)}" role="img" aria-label="{escape(name)}">{"".join(parts)}</svg>'

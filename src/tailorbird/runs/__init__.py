@@ -1,1 +1,1 @@
-"""The run folder."""
+"""The run folder and its files."""

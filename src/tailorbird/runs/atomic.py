@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and through no link or device."""
+"""Atomic writes of files and folders, which never follow links or write to devices."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ _MOST_LINKS = 40
 
 
 def replace_folder(part: Path, final: Path) -> None:
-    """Put `part` in the place of `final`; a kill in between leaves one of them whole."""
+    """Move `part` to `final`; a kill in between leaves one of them complete."""
     old = final.with_name(f".{final.name}.old")
     remove(old)
     if final.exists():
@@ -28,14 +28,14 @@ def replace_folder(part: Path, final: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, or a link that was laid in its place, but nothing behind the link."""
+    """Remove a folder, or a link in its place, but nothing behind the link."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     shutil.rmtree(path, ignore_errors=True)
 
 
 def part_file(final: Path) -> Path:
-    """Return a new empty file beside `final`: none that anybody laid there, nor behind a link."""
+    """Create an empty file beside `final`, never an existing one or one behind a link."""
     final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_name(f".{final.name[:200]}.{secrets.token_hex(4)}.part")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -43,9 +43,9 @@ def part_file(final: Path) -> Path:
 
 
 def replace_file(part: Path, final: Path) -> Path:
-    """Put the file `part` in the place of `final`, on disk when this returns; return `final`.
+    """Move the file `part` to `final` and sync it to disk; return `final`.
 
-    A link of that name is replaced and not followed.
+    A link of that name is replaced, not followed.
     """
     _sync_file(part)
     part.replace(final)
@@ -55,7 +55,7 @@ def replace_file(part: Path, final: Path) -> Path:
 
 @contextmanager
 def new_file(final: Path) -> Iterator[Path]:
-    """Yield a file to fill; it takes its name only when everything is in it."""
+    """Yield a file to fill, which gets its name only once it is complete."""
     with writing(final):
         part = part_file(final)
         try:
@@ -109,16 +109,16 @@ def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all, and have it on disk when this returns."""
+    """Write `data` to `path` atomically, and sync it to disk."""
     with new_file(path) as part:
         part.write_bytes(data)
 
 
 @contextmanager
 def output_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open what a person said: a new file, there when it is whole, a device, pipe or open stream.
+    """Open the user's output: a new file that appears when complete, a device, pipe or open stream.
 
-    A link is followed where it leads to a stream of this process (``/dev/stdout``); another one is
+    A link is followed if it leads to a stream of this process (``/dev/stdout``); any other is
     replaced by the file.
     """
     if _is_stream(path):
@@ -144,7 +144,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def append_to(path: Path) -> TextIO:
-    """Open a file to append to, and none behind a link."""
+    """Open a file for appending, but never behind a link."""
     return open(path, "a", encoding="utf-8", opener=_no_link)
 
 
@@ -153,7 +153,7 @@ def _no_link(path: str, flags: int) -> int:
 
 
 def sync_all(folder: Path) -> None:
-    """Have every file of a folder on disk."""
+    """Sync every file of a folder to disk."""
     for file in folder.rglob("*"):
         if file.is_file():
             _sync_file(file)
@@ -165,7 +165,7 @@ def _sync_file(file: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk, so that a power cut does not undo a renaming."""
+    """Sync the names in a folder to disk, so that a power cut does not undo a rename."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -175,7 +175,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's faults while writing `path` into words.
+    """Turn the system's errors while writing `path` into messages.
 
     Raises:
         UserError: The disk is full, the place is read-only, or the like.
@@ -198,11 +198,11 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _os_error(error: BaseException) -> OSError | None:
-    """Return the system's fault in `error`, also when a library has wrapped it in its own words."""
+    """Return the system error in `error`, even if a library has wrapped it."""
     if isinstance(error, OSError):
         return error
     words = str(error)
-    numbered = re.search(r"os error (\d+)", words)  # Rust's words, of safetensors
+    numbered = re.search(r"os error (\d+)", words)  # Rust's message, from safetensors
     number = int(numbered[1]) if numbered else 0
     if "No space left" in words or "unexpected pos" in words:
         number = errno.ENOSPC
@@ -210,7 +210,7 @@ def _os_error(error: BaseException) -> OSError | None:
 
 
 def check_space(path: Path, needed_bytes: int) -> None:
-    """Refuse work whose results would not fit the disk.
+    """Check that the disk has space for a result.
 
     Raises:
         UserError: Less than `needed_bytes` is free.

@@ -1,4 +1,4 @@
-"""What a run ran on, for the report and for whoever repeats it."""
+"""Versions and hardware of a run, for the report."""
 
 import platform
 import resource
@@ -17,7 +17,7 @@ PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Return versions and machine as plain values; loads none of the packages but NumPy."""
+    """Return versions and hardware as plain values, without loading packages but NumPy."""
     import psutil
 
     return {
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
 
 
 def installed(package: str) -> str | None:
-    """Return a package's version, or None when it is not installed."""
+    """Return a package's version; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -52,6 +52,6 @@ def _processor() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory this process ever held, as ``/usr/bin/time -v`` reports it."""
+    """Return this process's peak memory, as ``/usr/bin/time -v`` reports it."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""Training examples that stay in the run's file, and are read as they are used."""
+"""Training examples that stay in the run's file and are read on use."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from tailorbird.runs.files import checked, damaged, reading
 
 
 class ExamplesFile(Sequence[Example]):
-    """The lines of a JSONL file as examples, parsed anew each time.
+    """The lines of a JSONL file as examples, read on each access.
 
     Args:
         path: The file.
-        count: How many there are.
-        check: Told each example as it is read; raises where it does not fit.
+        count: The number of examples.
+        check: Called with each example; raises if it does not fit.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class ExamplesFile(Sequence[Example]):
 
 @contextmanager
 def write_examples(path: Path) -> Iterator[Callable[[Example], None]]:
-    """Yield what adds an example to a file for `ExamplesFile`, which is there when it is whole."""
+    """Yield a function that adds an example to a file, which appears once complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-        # Only "\n" ends a line of bytes, and JSON escapes it within texts.
+        # Lines of bytes end at "\n" only, which JSON escapes inside texts.
         def add(example: Example) -> None:
             file.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
 

@@ -1,4 +1,4 @@
-"""The files of a run, checked as they are read: somebody else may have made or changed them."""
+"""Validated reading of a run's files, which others may have made or changed."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 
-# What parsers and constructors make of values that nobody expected.
+# The errors of parsers and constructors on unexpected values.
 _STUMBLES = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, EOFError,
     RuntimeError, MemoryError, ArithmeticError, AssertionError, zipfile.BadZipFile, PickleError,
@@ -29,7 +29,7 @@ _STUMBLES = (
 
 
 def damaged(path: Path, why: object) -> UserError:
-    """Return the fault of a file that is not as it was written."""
+    """Return the error for an invalid file."""
     words = str(why) or type(why).__name__
     return UserError(
         f"{path} is damaged: {words.splitlines()[0][:300]}", "restore it, or make the run again"
@@ -38,10 +38,10 @@ def damaged(path: Path, why: object) -> UserError:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while `path` is read into words.
+    """Turn errors while reading `path` into messages.
 
     Raises:
-        UserError: It is not as it was written.
+        UserError: The file is invalid.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _fault_of(error: Exception) -> object:
-    """Return what a parser or pydantic found wrong, in a line."""
+    """Return the first error of a parser or pydantic, in a line."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):
@@ -66,7 +66,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: It does not exist.
         UserError: It is damaged.
     """
     if not path.exists():
@@ -77,29 +77,29 @@ def read_json(path: Path) -> Any:
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise damaged(path, "it is no file")  # a pipe would be waited for
+        raise damaged(path, "it is no file")  # a pipe would block
     return path.read_text(encoding="utf-8")
 
 
 def _value(text: str) -> Any:
     value = json.loads(text)
-    if "\\ud" in text.lower():  # half a character, which could not be written again
+    if "\\ud" in text.lower():  # half a surrogate pair, which cannot be
         json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
 def read_as(path: Path, kind: type[Kind]) -> Kind:
-    """Read a JSON file that holds a dataclass or another type that pydantic knows.
+    """Read a JSON file with a dataclass or another type that pydantic knows.
 
     Raises:
-        FileNotFoundError: There is none.
-        UserError: It is damaged, or holds something else.
+        FileNotFoundError: It does not exist.
+        UserError: It is damaged, or has other contents.
     """
     return checked(path, read_json(path), kind)
 
 
 def checked(path: Path, value: Any, kind: type[Kind]) -> Kind:
-    """Return `value`, which stands in `path`, as `kind`.
+    """Validate `value`, from the file `path`, as `kind`.
 
     Raises:
         UserError: It is something else.
@@ -117,15 +117,15 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":
 
 
 def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
-    """Read a JSONL file; a last line cut off by a kill is left out.
+    """Read a JSONL file; a last line cut off by a kill is ignored.
 
     Raises:
-        UserError: It is damaged, or a line holds something else.
+        UserError: It is damaged, or a line has other contents.
     """
     if not path.exists():
         return []
     with reading(path):
-        # Not splitlines(): it also splits at U+2028 and U+0085, which a text may hold.
+        # splitlines() also splits at U+2028 and U+0085, which a text may contain.
         lines = [line for line in _text(path).split("\n") if line]
     rows: list[Kind] = []
     for number, line in enumerate(lines, 1):
@@ -147,7 +147,7 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
     """Read a ``.npz`` file, or a ``.npy`` file as the array ``""``; pickles are refused.
 
     Raises:
-        UserError: It is missing or damaged, or would not fit the memory.
+        UserError: It is missing or damaged, or would not fit into memory.
     """
     import numpy as np
     import psutil
@@ -168,10 +168,10 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 
 
 def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None:
-    """Refuse an array of `path` that holds other than finite numbers in this shape.
+    """Check that an array of `path` has this shape and finite numbers.
 
     Raises:
-        UserError: That is so.
+        UserError: It does not.
     """
     import numpy as np
 
@@ -183,29 +183,29 @@ def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None
 
 
 def inner(path: Path, folder: Path, name: str) -> Path:
-    """Return the place of `name`, an arm's that stands in the file `path`, within `folder`.
+    """Return the path of the arm `name`, as read from the file `path`, within `folder`.
 
     Raises:
-        UserError: It leads out of it, or is not there.
+        UserError: It leads out of the folder, or does not exist.
     """
     parts = PurePath(name).parts
     if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
         raise damaged(path, f"it names {name!r}, which leads out of the run")
-    if not os.path.isdir(folder / name):  # which, unlike Path's, takes a name of any length
+    if not os.path.isdir(folder / name):  # accepts names of any length, unlike Path's
         raise damaged(path, f"it names {name!r}, which is not there")
     return folder / name
 
 
-# What spreadsheets run, also behind the line ends and tabs that they leave out, and full-width.
+# Text that spreadsheets execute, also after line ends and tabs that they strip, and full-width.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _HARMLESS = re.compile(r"[-+]?(\d[\d.,]*|[.,]\d+)(e[-+]?\d{1,3})?\s?%?|[-+]+", re.IGNORECASE)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
-    """Return a table as CSV, with an apostrophe before what a spreadsheet would run.
+    """Return a table as CSV, with an apostrophe before text that a spreadsheet would execute.
 
     Args:
-        raw: For programs: every cell as it is.
+        raw: For programs: every cell unchanged.
 
     Example:
         >>> print(csv_text(["n", "text"], [[-3.5, "=1+1"], ["-3.5", "plain"]]), end="")
@@ -217,9 +217,9 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: bool
 
 
 def csv_lines(rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
-    """Return rows of a table as `csv_text` writes them, without its head."""
+    """Return rows of a table as `csv_text` does, without the header."""
     buffer = io.StringIO()
-    # With this line end a carriage return in a cell is quoted too; else it would end the row.
+    # With this line end, a carriage return in a cell is quoted too; otherwise it would end the row.
     writer = csv.writer(_LineEnds(buffer), lineterminator="\r\n")
     for row in rows:
         writer.writerow(row if raw else [_inert(cell) for cell in row])
@@ -227,7 +227,7 @@ def csv_lines(rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
 
 
 class _LineEnds:
-    """Takes the csv module's rows, and ends them as the system's other tools do."""
+    """Receives the csv module's rows, and writes them with the usual line ends."""
 
     def __init__(self, buffer: io.StringIO) -> None:
         self.buffer = buffer
@@ -237,7 +237,7 @@ class _LineEnds:
 
 
 def _inert(cell: Any) -> Any:
-    """Return a cell that a spreadsheet takes for words or a number."""
+    """Return a cell that a spreadsheet reads as text or a number."""
     if not isinstance(cell, str) or not _FORMULA.match(cell) or _HARMLESS.fullmatch(cell):
         return cell
     return f"'{cell}"

@@ -1,4 +1,4 @@
-"""The run folder: the only place that knows file names. Everything is written atomically."""
+"""The run folder: the only place that knows file names. All writes are atomic."""
 
 import json
 import os
@@ -39,25 +39,25 @@ class RunFolder:
 
     @property
     def run(self) -> "RunFolder":
-        """The folder of the run that this arm belongs to: itself, of a run with one arm."""
+        """The folder of the run that this arm belongs to; itself for a run with one arm."""
         above = (p for p in (self.path, *self.path.parents) if (p / DATA / "split.json").is_file())
         return RunFolder(next(above, self.path))
 
     @property
     def exists(self) -> bool:
-        """Whether the folder holds a run, finished or not."""
+        """Whether the folder contains a run, finished or not."""
         return self.file(CONFIG).is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run is finished."""
         return self.file(ARM).is_file() or self.file(REPORT).is_file()
 
     def start(self, *, resume: bool) -> None:
-        """Make the folder, refusing one that is in use.
+        """Create the folder, refusing one that is in use.
 
         Raises:
-            UserError: See `check_free`; or the folder cannot be made.
+            UserError: See `check_free`; or the folder cannot be created.
         """
         self.check_free(resume=resume)
         with writing(self.path):
@@ -67,7 +67,7 @@ class RunFolder:
         """Refuse a folder that is in use.
 
         Raises:
-            UserError: It is a file, holds other files or a run, or no run to resume.
+            UserError: It is a file, contains other files or a run, or has no run to resume.
         """
         if self.path.is_file():
             raise UserError(f"output {self.path} is a file", "give a folder: --output FOLDER")
@@ -85,14 +85,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self, *, wait: bool = False, forget: bool = False) -> Iterator[None]:
-        """Hold the folder for this process; the system lets go of it when the process ends.
+        """Lock the folder for this process; the system unlocks it when the process ends.
 
         Args:
-            wait: Wait for another process that holds it, instead of raising.
-            forget: Remove the folder if nothing came of it, as when the data cannot be read.
+            wait: Wait for another process with the lock, instead of raising.
+            forget: Remove the folder if it stays empty, as when the data cannot be read.
 
         Raises:
-            UserError: Another process holds it.
+            UserError: Another process has the lock.
             Interrupted: Ctrl-C, with the folder in it.
         """
         with ExitStack() as stack:
@@ -113,18 +113,18 @@ class RunFolder:
                 raise where from None
 
     def _forget(self) -> None:
-        with suppress(OSError):  # there is something in it
+        with suppress(OSError):  # it is not empty
             self.path.rmdir()
 
     @contextmanager
     def emptied_when_refused(self, *, unless: bool = False) -> Iterator[None]:
-        """Remove what a run left when a fault of the user's ends it before it has learnt anything.
+        """Remove a run's files if a user error ends it before any result.
 
-        The same command then works once the fault is mended: a folder that holds a run is refused,
-        and resuming keeps the settings that were wrong.
+        The same command then works once the error is fixed: a folder with a run is refused, and
+        resuming keeps the wrong settings.
 
         Args:
-            unless: Leave it all: it may be an earlier run's, or another process's.
+            unless: Keep all files, which may be an earlier run's or another process's.
         """
         try:
             yield
@@ -137,15 +137,15 @@ class RunFolder:
             raise
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file whole or not at all."""
+        """Write a text file atomically."""
         write_atomically(self.file(name), text.encode())
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file whole or not at all."""
+        """Write a JSON file atomically."""
         self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_rows(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Write a JSONL file whole or not at all."""
+        """Write a JSONL file atomically."""
         self.write(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
     def read_json(self, name: str) -> Any:
@@ -158,10 +158,10 @@ class RunFolder:
             return read_json(self.file(name))
 
     def read_as(self, name: str, kind: type[Kind]) -> Kind:
-        """Read a JSON file that holds a dataclass or another type that pydantic knows.
+        """Read a JSON file with a dataclass or another type that pydantic knows.
 
         Raises:
-            UserError: It is missing or damaged, or holds something else.
+            UserError: It is missing or damaged, or has other contents.
         """
         with self._present(name):
             return read_as(self.file(name), kind)
@@ -181,7 +181,7 @@ class RunFolder:
         return "give a folder that `tailor tune` or `tailor compare` made"
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
-        """Read a JSONL file; a last line cut off by a kill is left out.
+        """Read a JSONL file; a last line cut off by a kill is ignored.
 
         Raises:
             UserError: It is damaged.
@@ -189,18 +189,18 @@ class RunFolder:
         return read_rows(self.file(name), dict[str, Any])
 
     def new_folder(self, name: str) -> AbstractContextManager[Path]:
-        """Open a folder to fill; it takes its name only when everything is in it."""
+        """Yield a folder to fill, which gets its name only once it is complete."""
         return new_folder(self.file(name))
 
     def exchange_seed(self, own: str, other: str) -> None:
-        """Let an arm's folder hold the training that lies in its `seeds`, and that one its own.
+        """Swap the training in an arm's folder with one in its `seeds`.
 
-        Files are linked, so that neither is ever without its files; nothing is written to them. A
-        search is the arm's own and stays.
+        Files are linked, so that neither is ever incomplete; their contents are not written. A
+        search belongs to the arm and stays.
 
         Args:
-            own: The seed of the training that the folder holds.
-            other: That of the one it is to hold.
+            own: The seed of the folder's present training.
+            other: The seed of its new one.
         """
         with RunFolder(self.path.parent).new_folder(self.path.name) as part:
             _link_all(self.file(SEEDS) / other, part)
@@ -212,7 +212,7 @@ class RunFolder:
                     _link_all(place, part / SEEDS / place.name)
 
     def size_bytes(self, name: str) -> int:
-        """Return the size of a file, or of everything in a folder."""
+        """Return the size of a file, or of all files in a folder."""
         path = self.file(name)
         if path.is_file():
             return path.stat().st_size
@@ -226,7 +226,7 @@ def _link_all(source: Path, target: Path, *without: str) -> None:
     def link(original: str, copy: str) -> str:
         try:
             os.link(original, copy)
-        except OSError:  # not every file system has links
+        except OSError:  # not every file system supports links
             shutil.copy2(original, copy)
         return copy
 

@@ -1,6 +1,6 @@
-"""Ctrl-C while a run is at work: its step is finished and its checkpoint written first.
+"""Handling of Ctrl-C during a run: the step is completed and a checkpoint written first.
 
-SIGTERM, which `kill`, a scheduler or a container that is stopped send, is answered alike.
+SIGTERM, sent by `kill`, a scheduler or a stopping container, is treated alike.
 """
 
 import signal
@@ -11,13 +11,13 @@ from typing import Any
 
 from tailorbird import log
 
-# A launcher hands Ctrl-C on to processes that the terminal has sent it to as well.
+# A launcher forwards Ctrl-C to processes that the terminal has sent it to as well.
 _SAME_SECONDS = 0.5
 
 
 @contextmanager
 def patient_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a request that the loop sees; the second one ends at once."""
+    """Turn the first Ctrl-C into a request that the loop polls; the second ends at once."""
     pressed: list[float] = []
 
     def note(number: int, frame: Any) -> None:
@@ -29,12 +29,12 @@ def patient_interrupt() -> Iterator[Callable[[], bool]]:
         pressed.append(now)
         log.say("stopping after this step (Ctrl-C again: at once) ...")
 
-    # Where SIGTERM is ignored, somebody else hands it on as Ctrl-C.
+    # If SIGTERM is ignored, the parent forwards it as Ctrl-C.
     ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     answered = (signal.SIGINT,) if ignored else (signal.SIGINT, signal.SIGTERM)
     try:
         before = [(number, signal.signal(number, note)) for number in answered]
-    except ValueError:  # not the main thread: whoever owns it handles Ctrl-C
+    except ValueError:  # not the main thread, which handles Ctrl-C
         yield lambda: False
         return
     try:
@@ -45,7 +45,7 @@ def patient_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def answer_sigterm() -> None:
-    """Answer SIGTERM as Ctrl-C from now on; call it in the main thread."""
+    """Treat SIGTERM as Ctrl-C from now on; must be called in the main thread."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""How much memory this process may have: of the machine, its container, and its own limits."""
+"""The memory limit of this process: of the machine, its container, and its own limits."""
 
 import contextlib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
-# Version 1 says "no limit" with a number near 2^63.
+# Version 1 expresses "no limit" by a number near 2^63.
 _NO_LIMIT = 2**60
 
 
@@ -15,7 +15,7 @@ class MemoryLimit:
     """The least of all limits.
 
     Attributes:
-        words: What sets it.
+        words: The origin of the limit.
         shared: Whether other processes count against it too.
     """
 
@@ -25,11 +25,11 @@ class MemoryLimit:
 
 
 def memory_limit(root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> MemoryLimit:
-    """Return the memory that this process and its children may have.
+    """Return the memory limit of this process and its children.
 
     Args:
-        root: Where control groups are mounted.
-        membership: The file that says which groups this process is in.
+        root: The mount point of control groups.
+        membership: The file with this process's groups.
     """
     import psutil
 
@@ -44,7 +44,7 @@ def memory_limit(root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> MemoryLi
 
 
 def started_by_us() -> int:
-    """Return the resident bytes of the processes of ours that this one was started by.
+    """Return the resident bytes of this process's ancestors that are ours.
 
     They wait while it works, and count against the same limit.
     """
@@ -60,9 +60,9 @@ def started_by_us() -> int:
 
 
 def cgroup_limit(root: Path, membership: Path) -> int | None:
-    """Return the least limit of this process's control groups and those above; None: no limit.
+    """Return the least limit of this process's control groups and their parents; None: no limit.
 
-    Version 2 keeps it in ``memory.max``, version 1 in ``memory.limit_in_bytes``; inside a container
+    Version 2 has it in ``memory.max``, version 1 in ``memory.limit_in_bytes``; inside a container
     the group itself is mounted at the root.
     """
     limits = []
@@ -75,7 +75,7 @@ def cgroup_limit(root: Path, membership: Path) -> int | None:
 
 
 def _files(root: Path, membership: Path) -> list[tuple[Path, str]]:
-    """Return the folders that may hold a limit, and the file's name there."""
+    """Return the folders that may have a limit, and the file's name there."""
     files = [(root, "memory.max"), (root / "memory", "memory.limit_in_bytes")]
     try:
         lines = membership.read_text().splitlines()
@@ -95,7 +95,7 @@ def _files(root: Path, membership: Path) -> list[tuple[Path, str]]:
 
 
 def _own_limit() -> int | None:
-    """Return the least of this process's limits on memory that is its own; None: no limit."""
+    """Return the least of this process's own memory limits; None: no limit."""
     try:
         import resource
     except ImportError:  # Windows

@@ -182,7 +182,7 @@ class RayNodes:
             raise TaskFailed(" ".join(str(error).split())[:_LONGEST_MESSAGE]) from error
 
     def _can_run(self, needs: Mapping[str, Any]) -> bool:
-        """Say whether a node that lives is large enough; tell of those that were lost."""
+        """Return whether a node that lives is large enough; tell of those that were lost."""
         nodes = self._nodes()
         with self._guard:
             lost = self._alive.keys() - nodes.keys()

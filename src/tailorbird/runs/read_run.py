@@ -1,4 +1,4 @@
-"""A finished run's folder read again: the arm that it recommends, its report, its settings."""
+"""Reads a finished run's folder: the recommended arm, the report, the settings."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from tailorbird.runs.folder import ARMS, CONFIG, MODEL, REPORT, RunFolder
 
 
 def arm_folder(path: Path) -> RunFolder:
-    """Return the folder of an arm; for a comparison's folder, of the arm it recommends.
+    """Return the folder of an arm; for a comparison's folder, of its recommended arm.
 
     Raises:
-        UserError: There is no run, or it did not come to its end.
+        UserError: There is no run, or it is unfinished.
     """
     folder = RunFolder(path)
     if not path.is_dir():
@@ -49,7 +49,7 @@ def _refuse_questions(folder: RunFolder, report: Report[Any, Any]) -> None:
 
 
 def read_report(folder: RunFolder) -> Report[Any, Any]:
-    """Read the report of a run, of whatever kind.
+    """Read the report of a run of any kind.
 
     Raises:
         UserError: It is missing or damaged.
@@ -68,11 +68,11 @@ def read_report(folder: RunFolder) -> Report[Any, Any]:
 
 
 def run_config(folder: RunFolder, *, trust: bool) -> Config:
-    """Return the settings of a finished run; the folder may come from another person.
+    """Return the settings of a finished run, which may come from another person.
 
     Args:
-        trust: Whether the caller lets code run that came with its model; what the folder says of
-            that does not count.
+        trust: Whether code that came with its model may run; the folder's own setting for that is
+            ignored.
 
     Raises:
         UserError: They are missing or damaged.

@@ -1,4 +1,4 @@
-"""The split of a run, kept in its folder so that every arm and every resume sees the same one."""
+"""The split of a run, saved so that every arm and every resume uses the same one."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,16 +30,16 @@ def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, 
         "separator": split.separator,
         "findings": [asdict(finding) for finding in split.findings],
     }
-    # Last, so that its presence says that the parts are complete.
+    # Written last, so that its presence means that the parts are complete.
     folder.write_json(SPLIT, rest)
 
 
 @dataclass(frozen=True)
 class SplitFile:
-    """What `split.json` holds beside the parts.
+    """The contents of `split.json` besides the parts.
 
     Attributes:
-        on_disk: How many training examples are left in their file; None: they are loaded.
+        on_disk: The number of training examples left in their file; None: they are loaded.
     """
 
     source: str
@@ -54,7 +54,7 @@ class SplitFile:
 
 
 def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
-    """Read back what `save_split` wrote.
+    """Read the split of `save_split`.
 
     Raises:
         UserError: Something is missing or damaged.
@@ -83,7 +83,7 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
 
 
 def _check_labels(rest: SplitFile, path: Path, example: Example) -> None:
-    """Refuse an example whose answers are none of the labels, or are too few numbers."""
+    """Refuse an example with unknown labels, or with too few numbers."""
     labels, task = set(rest.labels), TASKS[rest.task]
     if not task.head:
         return
@@ -100,12 +100,12 @@ def _check_labels(rest: SplitFile, path: Path, example: Example) -> None:
 
 
 def has_split(folder: RunFolder) -> bool:
-    """Say whether the folder holds a complete split."""
+    """Return whether the folder has a complete split."""
     return folder.file(SPLIT).is_file()
 
 
 def trained_as(run: Path) -> dict[str, Any]:
-    """Return how the rows were read that the run was trained on; nothing where it is not known."""
+    """Return how the run's training rows were read; empty if unknown."""
     for folder in (run, run.parent.parent):
         place = RunFolder(folder)
         if place.file(SPLIT).is_file() and place.file(CONFIG).is_file():

@@ -1,9 +1,9 @@
-"""Runs, models and knowledge bases behind one HTTP API, and a playground."""
+"""HTTP server for runs, models and knowledge bases, with a playground."""
 
 import os
 
-# torch keeps what it compiled for a product in two caches, for each number of rows anew, half a
-# megabyte each and up to 1,024 of them; batches of requests have any number. To compile one takes
-# less time than the product. Read when torch is loaded; a value that the person set stays.
+# torch caches the compiled products in two caches, separately for each number of rows, half a
+# megabyte each and up to 1,024 of them; batches of requests have any number of rows. Compiling one
+# takes less time than the product. Read when torch is loaded; a user's value stays.
 for _cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
     os.environ.setdefault(_cache, "32")

@@ -1,4 +1,4 @@
-"""Keys of the server: only their hashes are kept, and what each of them may do."""
+"""API keys of the server, stored as hashes, with their scopes."""
 
 import hashlib
 import json
@@ -14,21 +14,21 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.runs.files import read_as
 
 SCOPES = ("ask", "admin", "health")
-"""ask: predict, chat, embed, search, ask. admin: that, and change documents and models. health: the
+"""ask: predict, chat, embed, search, ask. admin: also change documents and models. health: the
 health and metrics routes alone."""
 _PREFIX = "tb-"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key.
+    """The record of a key.
 
     Attributes:
-        name: What the person calls it.
+        name: The user's name of it.
         digest: SHA-256 of the key, in hex.
         scopes: Of `SCOPES`.
-        per_minute: Requests that it may send in a minute; 0: any number.
-        made: When, in seconds since 1970.
+        per_minute: Requests per minute; 0: unlimited.
+        made: Time of creation, in seconds since 1970.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Key:
     made: float = 0.0
 
     def may(self, scope: str) -> bool:
-        """Say whether it may do what a route of a scope does."""
+        """Return whether its scopes include a route's scope."""
         return scope in self.scopes or ("admin" in self.scopes)
 
 
 def hash_key(key: str) -> str:
-    """Return the digest that is kept of a key.
+    """Return the stored digest of a key.
 
-    A key has 256 random bits, so that a fast hash is as hard to invert as a slow one.
+    A key has 256 random bits, so a fast hash is as hard to invert as a slow one.
     """
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
@@ -60,7 +60,7 @@ class Keys:
     """The keys in a file, read again when it changes.
 
     Args:
-        path: The file; none: no keys.
+        path: The file; if missing, there are no keys.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +71,7 @@ class Keys:
         self._guard = threading.Lock()
 
     def all(self) -> tuple[Key, ...]:
-        """Return them.
+        """Return all keys.
 
         Raises:
             UserError: The file is damaged.
@@ -86,7 +86,7 @@ class Keys:
         return self._keys
 
     def find(self, key: str) -> Key | None:
-        """Return what is known of a key; every one is compared, in constant time."""
+        """Return the record of a key, compared with every one in constant time."""
         digest = hash_key(key)
         match = None
         for entry in self.all():
@@ -95,7 +95,7 @@ class Keys:
         return match
 
     def take(self, key: Key) -> float:
-        """Count a request of a key; return the seconds to wait, 0 where it may go on."""
+        """Count a request of a key; return the seconds to wait, 0 if it is allowed now."""
         if not key.per_minute:
             return 0.0
         now, rate = time.monotonic(), key.per_minute / 60
@@ -109,10 +109,10 @@ class Keys:
         return 0.0
 
     def add(self, name: str, scopes: tuple[str, ...], per_minute: int = 0) -> str:
-        """Make a key and return it: it is shown once and kept nowhere.
+        """Create a key and return it; it is shown once and stored nowhere.
 
         Raises:
-            UserError: There is one of that name, or a scope that is none.
+            UserError: The name is taken, or a scope is unknown.
         """
         for scope in scopes:
             if scope not in SCOPES:
@@ -128,10 +128,10 @@ class Keys:
         return key
 
     def revoke(self, name: str) -> None:
-        """Forget a key; a running server refuses it from the next request on.
+        """Delete a key; a running server refuses it from the next request on.
 
         Raises:
-            UserError: There is none of that name.
+            UserError: There is no key of that name.
         """
         entries = self.all()
         if name not in [key.name for key in entries]:

@@ -1,4 +1,4 @@
-"""The application: all routes, and what a fault looks like on each of them."""
+"""The application: all routes, and their error responses."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ def make_app(registry: ModelRegistry, keys: Keys) -> FastAPI:
     """Return the application that serves a registry.
 
     Args:
-        registry: Models and knowledge bases, opened.
-        keys: Who may ask.
+        registry: The opened models and knowledge bases.
+        keys: The API keys.
     """
     from tailorbird.serve import (
         routes_adapters,
@@ -74,13 +74,13 @@ def make_app(registry: ModelRegistry, keys: Keys) -> FastAPI:
 
 
 def registry_of(request: Request) -> ModelRegistry:
-    """Return the models and knowledge bases that are served."""
+    """Return the served models and knowledge bases."""
     registry: ModelRegistry = request.app.state.registry
     return registry
 
 
 async def unless_disconnected(request: Request, work: Awaitable[Outcome]) -> Outcome:
-    """Return what `work` does, unless the client leaves first: then it is cancelled.
+    """Return the result of `work`, which is cancelled if the client disconnects.
 
     The body must have been read.
     """
@@ -112,7 +112,7 @@ def _tell_faults(app: FastAPI) -> None:
     def answer(request: Request, fault: RequestFault) -> Response:
         tei = fault.tei or request.url.path in _TEI or getattr(request.state, "tei", False)
         if tei and fault.status == 400 and fault.code != "empty":
-            fault.status = 422  # TEI's number for all other faults of a request
+            fault.status = 422  # TEI's status of all other faults
         return JSONResponse(fault.body(tei), fault.status, fault.headers)
 
     @app.exception_handler(RequestFault)
@@ -142,7 +142,7 @@ def _tell_faults(app: FastAPI) -> None:
 
 
 def _fields(request: Request) -> set[str]:
-    """Return the names of all fields that the route's bodies have."""
+    """Return the names of all fields in the route's bodies."""
     field = getattr(request.scope.get("route"), "body_field", None)
     names: set[str] = set()
     types = [getattr(getattr(field, "field_info", None), "annotation", None)]
@@ -185,7 +185,7 @@ def _health(app: FastAPI, registry: ModelRegistry) -> None:
 
 
 def event(data: Any) -> str:
-    """Return one event of a stream: JSON, or a word as it is."""
+    """Return one event of a stream: JSON, or a plain word."""
     if not isinstance(data, str):
         data = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"data: {data}\n\n"

@@ -1,13 +1,13 @@
-"""Texts of many requests for one model: admission, batches, and a worker that is watched.
+"""Batches texts of many requests for one model: admission, batching, supervised workers.
 
-A free worker takes what waits, without a window of time. It looks at so many texts at once, sorts
-them by length, and cuts them into batches whose padded length fits a budget; a text over the budget
-runs alone. The next texts are looked at when all of these are taken: none waits for ever.
+A free worker takes waiting texts without a time window. It sorts a limited number of them by length
+and cuts them into batches whose padded size fits a budget; a text over the budget runs alone. Later
+texts are considered once all of these are taken, so none waits forever.
 
-On a CPU every core has a worker, which computes its batches with one thread: two threads of one
-product wait for each other after every layer, for as long as a short product takes. A batch that is
-all there is to do has the threads of all cores, and always the first worker: threads beyond the
-cores may not wait awake for each other (see `in_own_thread`).
+On a CPU every core has a worker that computes its batches with one thread: two threads of one
+product would wait for each other after every layer, for as long as a short product takes. A batch
+that is alone gets the threads of all cores, always in the first worker: threads beyond the cores
+may not spin (see `in_own_thread`).
 """
 
 import asyncio
@@ -33,14 +33,13 @@ _SMOOTHING = 0.2
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """What may wait for one model, and how much of it is computed at once.
+    """The limits of a model's queue and its batches.
 
     Attributes:
-        requests: Requests that may wait or be at work.
-        inputs: Texts that may wait.
-        tokens: Tokens that may wait.
+        inputs: Most waiting texts.
+        tokens: Most waiting tokens.
         batch_tokens: Tokens of a batch, padding included.
-        stall_seconds: Time without a sign of life after which a worker is replaced.
+        stall_seconds: Time without progress after which a worker is replaced.
     """
 
     requests: int
@@ -55,8 +54,8 @@ class QueuedTexts:
     """The texts of one request.
 
     Attributes:
-        outputs: One per text, as they come.
-        missing: How many have not come.
+        outputs: One per text, as they are computed.
+        missing: The number of missing outputs.
         deadline: On the monotonic clock.
     """
 
@@ -95,15 +94,15 @@ def make_batches(items: Sequence[Item], budget: int) -> list[list[Item]]:
 
 
 class BatchQueue(SupervisedQueue):
-    """The texts that wait for one model, and the threads that compute them in batches.
+    """The waiting texts of one model, and the threads that compute them in batches.
 
     Args:
         name: The model's, a label of the counters.
-        compute: Texts -> one output per text, in a sequence or an array.
-        limits: What may wait, and how much is computed at once.
-        counters: Where batches are counted.
-        workers: Batches that are computed at the same time.
-        own_threads: Whether each worker computes with a thread of its own while others work.
+        compute: Maps texts to one output per text, in a sequence or an array.
+        limits: Limits of the queue and the batches.
+        counters: Counts batches.
+        workers: Number of batches computed at the same time.
+        own_threads: Whether each worker uses a single thread while others work.
     """
 
     def __init__(
@@ -129,7 +128,7 @@ class BatchQueue(SupervisedQueue):
         Args:
             inputs: The texts.
             tokens: Their lengths.
-            seconds: Time until it is given up.
+            seconds: Time limit.
 
         Raises:
             RequestFault: Too much waits (429), no worker (503), too late (504), or a failure.
@@ -163,21 +162,21 @@ class BatchQueue(SupervisedQueue):
         return job.outputs
 
     def check_capacity(self, inputs: int, tokens: int = 0, seconds: float = math.inf) -> None:
-        """Refuse what is too much; to ask before texts are measured costs nothing.
+        """Refuse a request beyond the limits, before its texts are measured.
 
         Args:
             inputs: Texts.
             tokens: Their tokens.
-            seconds: Time that is left; what waits already takes longer, by the speed measured last:
-                then a refusal at once helps more than a fault at the end.
+            seconds: The remaining time; if the queue takes longer at the last measured speed, an
+                immediate refusal is better than a late fault.
 
         Raises:
-            RequestFault: Too much waits (429), or nothing is taken any more (503).
+            RequestFault: Too much waits (429), or the queue is closed (503).
         """
         self._check_open(self._wait())
         full = self._requests >= self.limits.requests
         full |= self._inputs + inputs > self.limits.inputs
-        # A request that alone is larger than the queue runs when nothing else waits.
+        # A request larger than the queue runs when nothing else waits.
         full |= bool(self._inputs) and self._tokens + tokens > self.limits.tokens
         full |= self._wait() > seconds
         if full:
@@ -193,7 +192,7 @@ class BatchQueue(SupervisedQueue):
             self._changed.notify_all()
 
     def _wait(self) -> float:
-        """Return the seconds until what waits is computed, by the speed measured last."""
+        """Return the estimated waiting time in seconds, by the last measured speed."""
         return self._tokens / (self.rate * len(self._workers))
 
     def _count(self, inputs: int, tokens: int) -> None:
@@ -202,7 +201,7 @@ class BatchQueue(SupervisedQueue):
         self._counters.waiting(self.name, self._inputs)
 
     def _withdraw(self, job: QueuedTexts) -> None:
-        """Take what still waits of a job out of the queue."""
+        """Remove a job's waiting texts from the queue."""
         job.abandoned = True
         with self._changed:
             self._requests -= 1
@@ -230,7 +229,7 @@ class BatchQueue(SupervisedQueue):
                 return
 
     def _next(self, worker: QueueWorker) -> list[Item] | None:
-        """Return the next batch, less what nobody waits for any more; None: there is no more."""
+        """Return the next batch without abandoned texts; None: the queue is closed."""
         with self._changed:
             while not self._has_work(worker):
                 if worker.replaced or (self._closing and not (self._batches or self._queue)):
@@ -253,7 +252,7 @@ class BatchQueue(SupervisedQueue):
             return batch
 
     def _has_work(self, worker: QueueWorker) -> bool:
-        """Say whether something waits that this worker should compute: the first one goes first."""
+        """Return whether there is work for this worker; the first worker goes first."""
         first = self._workers[0]
         return bool(self._batches or self._queue) and (worker is first or first.beat is not None)
 
@@ -294,7 +293,7 @@ class BatchQueue(SupervisedQueue):
 
     @property
     def waiting(self) -> int:
-        """How many texts wait or are computed."""
+        """The number of texts waiting or being computed."""
         return self._inputs + self._computed
 
 

@@ -1,4 +1,4 @@
-"""Written answers as OpenAI's clients read them: whole, or as a stream of events."""
+"""Generated answers in OpenAI's format, whole or as a stream of events."""
 
 import asyncio
 import time
@@ -25,28 +25,28 @@ from tailorbird.serve.request_bodies import Writing
 _KEEP_ALIVE_SECONDS = 10.0
 
 Piece = tuple[int, AnswerState | None]
-"""Which answer grew and how it stands; None: none has for a while."""
+"""Index of the answer that grew, and its state; None: a keep-alive."""
 
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """How an answer is shaped.
+    """The format of an answer.
 
     Attributes:
-        chat: As a chat's message; else as a completion's text.
-        decode: A token's id -> its text, for the odds of tokens.
+        chat: As a chat message; else as a completion's text.
+        decode: Maps a token id to its text, for log-probabilities.
     """
 
     chat: bool
     decode: Callable[[int], str] = str
 
     def odds(self, odds: Sequence[TokenOdds], top: int | None, start: int = 0) -> Any:
-        """Return the odds of tokens as OpenAI's clients read them; None where nobody asked.
+        """Return log-probabilities in OpenAI's format; None if not requested.
 
         Args:
-            odds: Of the tokens.
-            top: How many of the likeliest are listed; None: nobody asked.
-            start: Characters before the first of them.
+            odds: The tokens' log-probabilities.
+            top: How many of the most likely tokens to list; None: not requested.
+            start: Characters before the first token.
         """
         if top is None:
             return None
@@ -73,7 +73,7 @@ class AnswerForm:
 
 
 class AnswerBatch:
-    """The answers of one request: `n` of each of its prompts."""
+    """The answers of one request: `n` for each of its prompts."""
 
     def __init__(
         self, registry: ModelRegistry, entry: Entry, body: Writing, prompts: Sequence[np.ndarray],
@@ -91,7 +91,7 @@ class AnswerBatch:
         ]
 
     async def respond(self, request: Request) -> Response:
-        """Return all of them, or a stream."""
+        """Return all answers, or a stream."""
         total = sum(map(len, self.prompts))
         if self.body.stream:
             return await begin_stream(self.body, self._pieces(), total, self.form)
@@ -102,7 +102,7 @@ class AnswerBatch:
         return respond_whole(self.body, self.form, await unless_disconnected(request, whole), total)
 
     async def _pieces(self) -> AsyncGenerator[Piece, None]:
-        """Yield the answers as they grow, and a sign now and then while none does."""
+        """Yield the answers as they grow, and keep-alives in between."""
         queue: asyncio.Queue[tuple[int, AnswerState | BaseException]] = asyncio.Queue()
 
         async def follow(index: int) -> None:
@@ -162,10 +162,10 @@ def respond_whole(
     """Return finished answers as one body.
 
     Args:
-        body: What was asked.
-        form: How they are shaped.
-        answers: Its answers.
-        prompt_tokens: Of the prompts; None: nobody counted.
+        body: The request.
+        form: The answers' format.
+        answers: The answers.
+        prompt_tokens: Number of prompt tokens; None: unknown.
         annotations: Citations.
     """
     choices: list[dict[str, Any]] = []
@@ -189,7 +189,7 @@ async def begin_stream(
     prompt_tokens: int,
     form: AnswerForm,
 ) -> Response:
-    """Return a stream once its first piece is there: what is refused has its status until then."""
+    """Return a stream once its first piece exists, so that early failures have a status."""
     try:
         while (first := await anext(pieces))[1] is None:
             pass
@@ -212,14 +212,14 @@ def stream_of(
     body: Writing, pieces: AsyncGenerator[Piece, None], prompt_tokens: int,
     form: AnswerForm, annotations: Sequence[Any] = (),
 ) -> Response:  # fmt: skip
-    """Return a stream of events, as OpenAI's clients read it."""
+    """Return a stream of events in OpenAI's format."""
     lines = _lines(body, pieces, prompt_tokens, form, annotations)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
 
 
 async def one_piece(answer: AnswerState) -> AsyncGenerator[Piece, None]:
-    """Yield an answer that is there already, as `stream_of` takes it."""
+    """Yield a finished answer in the form that `stream_of` takes."""
     yield 0, answer
 
 

@@ -1,4 +1,4 @@
-"""What people say is right: learnt at once where a run retrieves, else kept for training."""
+"""User corrections: applied at once by retrieval runs, else saved as training data."""
 
 import json
 import threading
@@ -24,14 +24,14 @@ class _Correction:
 
 
 class Corrections:
-    """Corrections of this server's life, each with what undoes it."""
+    """The corrections since the server's start, each with its undo."""
 
     def __init__(self) -> None:
         self._all: dict[str, _Correction] = {}
         self._guard = threading.Lock()
 
     def add(self, name: str, model: HeadModel, text: str, label: str) -> dict[str, Any]:
-        """Learn or keep that a text has a label; say which of both.
+        """Apply or save a text's correct label; return which.
 
         Raises:
             RequestFault: The run's folder cannot be written.
@@ -52,10 +52,10 @@ class Corrections:
         return {"id": identity, "model": name, "learnt": at_once, "message": message}
 
     def undo(self, identity: str) -> None:
-        """Take a correction back.
+        """Undo a correction.
 
         Raises:
-            RequestFault: It is not known, or undone already.
+            RequestFault: It is unknown, or already undone.
         """
         with self._guard:
             correction = self._all.pop(identity, None)

@@ -1,4 +1,4 @@
-"""What a request may be refused for, and how each client is told: OpenAI's body or TEI's."""
+"""Refusals and failures of requests, in OpenAI's or TEI's error format."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from tailorbird.errors import UserError, did_you_mean
 
-# Of these OpenAI's clients may send any; what is not supported is refused by its name.
+# Fields that OpenAI's clients may send; unsupported ones are refused by name.
 _KNOWN = frozenset(
     (
         *("audio", "best_of", "dimensions", "echo", "filters", "function_call", "functions"),
@@ -28,17 +28,17 @@ _KINDS = {
 
 
 class RequestFault(Exception):  # noqa: N818 - an answer to a client
-    """A request that is refused, or that failed.
+    """A refused or failed request.
 
     Args:
-        status: HTTP's.
-        message: What is wrong and what to do; nothing of what the client sent.
+        status: HTTP status.
+        message: The problem and its fix; never repeats the client's input.
         param: The field at fault.
         code: A short stable name.
-        retry_seconds: After how long another try may succeed.
+        retry_seconds: Time after which a retry may succeed.
 
     Attributes:
-        tei: Whether the body was one that clients of text-embeddings-inference send.
+        tei: Whether the request was in the format of text-embeddings-inference.
     """
 
     tei = False
@@ -57,14 +57,14 @@ class RequestFault(Exception):  # noqa: N818 - an answer to a client
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return ``Retry-After`` in whole seconds and in milliseconds, or that a retry is vain."""
+        """Return ``Retry-After`` in seconds and milliseconds, or that a retry is pointless."""
         if self.retry_seconds is not None:
             wait = min(max(self.retry_seconds, 0.05), 120)
             return {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(int(1000 * wait))}
         return {"x-should-retry": "false"} if self.status == 504 else {}
 
     def body(self, tei: bool = False) -> dict[str, Any]:
-        """Return the body in OpenAI's shape, or in that of text-embeddings-inference."""
+        """Return the body in OpenAI's format, or in that of text-embeddings-inference."""
         if tei:
             kind = _TEI_KINDS.get(self.status, "validation" if self.status < 500 else "backend")
             return {"error": self.message, "error_type": kind}
@@ -77,25 +77,25 @@ class RequestFault(Exception):  # noqa: N818 - an answer to a client
 
 
 def refuse(message: str, param: str | None = None, code: str | None = None) -> RequestFault:
-    """Return a refusal of what was asked, with 400."""
+    """Return a refusal with status 400."""
     return RequestFault(400, message, param, code)
 
 
 def no_model(served: Iterable[str]) -> RequestFault:
-    """Return the fault of a model that is not served."""
+    """Return the error for an unknown model."""
     names = ", ".join(sorted(served)) or "none"
     message = f"there is no such model here; there are: {names}"
     return RequestFault(404, message, "model", "model_not_found")
 
 
 def of_validation(errors: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> RequestFault:
-    """Return the refusal of a body of the wrong shape; nothing of the body is repeated.
+    """Return the refusal of an invalid body; nothing of the body is repeated.
 
     Args:
         errors: Pydantic's.
-        fields: Names that the route knows, of which the nearest is suggested.
+        fields: The route's field names, of which the nearest is suggested.
     """
-    # Where a route takes several shapes, the one that was missed by the least was meant.
+    # If a route accepts several formats, the one with the fewest errors was meant.
     shapes: dict[str, list[Mapping[str, Any]]] = {}
     for one in errors:
         shape = next((str(part) for part in one["loc"] if str(part).endswith("Body")), "")
@@ -107,8 +107,8 @@ def of_validation(errors: Iterable[Mapping[str, Any]], fields: Iterable[str]) ->
 
 
 def _of_shape(group: Sequence[Mapping[str, Any]], known_fields: set[str]) -> RequestFault:
-    """Return the refusal of a body that was meant to have one shape."""
-    # A value of the right type and a wrong size says more than that it has no other type.
+    """Return the refusal of a body of one format."""
+    # An invalid value of the right type says more than the mismatch of another type.
     error = next((one for one in group if not str(one["type"]).endswith("_type")), group[0])
     place = [p for p in error["loc"] if p != "body" and not str(p).endswith("Body")]
     name = str(place[0]) if place else ""
@@ -127,6 +127,6 @@ def _of_shape(group: Sequence[Mapping[str, Any]], known_fields: set[str]) -> Req
 
 
 def of_user_error(error: UserError) -> RequestFault:
-    """Return the refusal that a `UserError` of ours stands for, on one line."""
+    """Return the refusal for a `UserError`, on one line."""
     fix = f" (fix: {error.fix})" if error.fix else ""
     return refuse(" ".join(f"{error.problem}{fix}".split()))

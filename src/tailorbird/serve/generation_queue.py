@@ -1,7 +1,7 @@
-"""Answers that one model writes for many clients at once: admission, and a worker that is watched.
+"""Generates answers of one model for many clients at once: admission, supervised worker.
 
-Every answer that waits joins those at work between two tokens (`models.continuous`); who leaves
-takes nothing with them: their row is let go before the next token.
+Every waiting answer joins the running ones between two tokens (`models.continuous_batching`); a
+disconnected client's row is dropped before the next token.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tailorbird.serve.supervised_queue import (
 
 _FIRST_SECONDS = 2.0
 _SMOOTHING = 0.2
-# Tokens of a prompt that any machine reads in a second.
+# Prompt tokens per second that any machine reaches.
 _SLOWEST_PROMPT = 50.0
 _PROMPT_TOKENS = 1024
 """Tokens of prompts that are read together, padding included, while answers at work wait."""
@@ -40,14 +40,14 @@ _PROMPT_TOKENS = 1024
 
 @dataclass(eq=False)
 class AnswerState:
-    """An answer, or what of it is there.
+    """The state of an answer.
 
     Attributes:
-        text: So far.
-        tokens: How many were written.
-        ended: Whether the model ended it, or a stop string did; False: it reached a limit.
-        done: Whether nothing more comes.
-        odds: How likely each token was, where that was asked for; without those that end it.
+        text: The text so far.
+        tokens: The number of generated tokens.
+        ended: Whether the model or a stop string ended it; False: it reached a limit.
+        done: Whether it is complete.
+        odds: The tokens' log-probabilities, if requested, without those that end it.
     """
 
     text: str
@@ -59,12 +59,12 @@ class AnswerState:
 
 @dataclass(eq=False)
 class QueuedAnswer:
-    """One answer that waits or is written.
+    """One answer that waits or is being generated.
 
     Attributes:
-        loop: Where somebody waits for it.
-        pieces: How far it is, each time that it has grown.
-        count: Tokens that are among them.
+        loop: The event loop of the waiting client.
+        pieces: Its state, each time that it has grown.
+        count: The number of tokens in the pieces.
     """
 
     row: AnswerRow
@@ -76,22 +76,22 @@ class QueuedAnswer:
 
 
 def _snapshot(row: AnswerRow, done: bool = False) -> AnswerState:
-    """Return what of an answer can be shown."""
+    """Return the state of an answer."""
     text = row.text if done else row.ending.sure_text(row.tokens)
     odds = [one for one in row.odds if one.token not in row.ending.ids]
     return AnswerState(text, len(row.tokens), row.ended, done, odds)
 
 
 class GenerationQueue(SupervisedQueue):
-    """What waits for one writing model, and the thread that writes.
+    """The waiting answers of one generative model, and the thread that generates.
 
     Args:
         name: The model's, a label of the counters.
         model: In evaluation mode.
         tokenizer: Its tokenizer.
-        device: Where, and in which number format.
-        limits: `serve` of the settings: answers at once, and what may wait.
-        counters: Where tokens are counted.
+        device: The device and its number format.
+        limits: The `serve` settings: concurrent answers, and the queue.
+        counters: Counts tokens.
     """
 
     def __init__(
@@ -113,16 +113,16 @@ class GenerationQueue(SupervisedQueue):
     async def write(
         self, prompt: np.ndarray, sampling: Sampling, seconds: float, top: int | None = None
     ) -> AsyncGenerator[AnswerState, None]:
-        """Yield the answer as it grows; the last one is done.
+        """Yield the answer as it grows; the last state is complete.
 
         Args:
             prompt: Token ids.
-            sampling: How it is written.
-            seconds: Time until what is there is all there will be.
-            top: Of how many of the likeliest tokens the odds are noted; None: of none.
+            sampling: The settings of generation.
+            seconds: Time limit, after which the answer ends.
+            top: How many of the most likely tokens to record; None: record nothing.
 
         Raises:
-            RequestFault: No room (429), no worker (503), nothing in time (504), or the model
+            RequestFault: No capacity (429), no worker (503), nothing in time (504), or the model
                 failed.
             UserError: The prompt leaves no room for an answer.
         """
@@ -153,7 +153,7 @@ class GenerationQueue(SupervisedQueue):
     async def whole(
         self, prompt: np.ndarray, sampling: Sampling, seconds: float, top: int | None = None
     ) -> AnswerState:
-        """Return the answer when it is done; see `write`."""
+        """Return the complete answer; see `write`."""
         async with contextlib.aclosing(self.write(prompt, sampling, seconds, top)) as pieces:
             async for piece in pieces:
                 last = piece
@@ -162,7 +162,7 @@ class GenerationQueue(SupervisedQueue):
     def stream(
         self, prompt: np.ndarray, sampling: Sampling, seconds: float
     ) -> Iterator[AnswerState]:
-        """Yield the answer as it grows, for a thread that waits; see `write`."""
+        """Yield the answer as it grows, from a thread; see `write`."""
 
         async def following() -> AnswerState | None:
             return await anext(pieces, None)
@@ -219,7 +219,7 @@ class GenerationQueue(SupervisedQueue):
                 self._settle(worker)
 
     def _next(self, worker: QueueWorker) -> list[QueuedAnswer]:
-        """Return answers that begin now; none: those at work go on."""
+        """Return the answers to start now; empty: the running ones continue."""
         with self._changed:
             while not (self._queue or worker.batch or self._closing or worker.replaced):
                 worker.beat = None
@@ -236,12 +236,12 @@ class GenerationQueue(SupervisedQueue):
                 joining.append(self._queue.popleft())
             self._counters.waiting(self.name, len(self._queue))
             worker.batch += joining
-            # Prompts are one step: they show no sign of life meanwhile.
+            # Reading prompts is one step, without progress in between.
             worker.beat += sum(len(chat.row.prompt) for chat in joining) / _SLOWEST_PROMPT
             return joining
 
     def _join(self, together: Together, joining: list[QueuedAnswer]) -> None:
-        """Let answers begin together; where that fails one by one, so that only the faulty do."""
+        """Start answers together; if that fails, one by one, so that only the faulty ones fail."""
         pairs = [(chat.row, chat.sampling) for chat in joining]
         if len(joining) > 1:
             try:
@@ -265,7 +265,7 @@ class GenerationQueue(SupervisedQueue):
         return True
 
     def _settle(self, worker: QueueWorker) -> None:
-        """Tell how far the answers are, and let go of all that are done."""
+        """Publish the answers' states, and release complete ones."""
         pieces: list[tuple[QueuedAnswer, AnswerState | BaseException]] = []
         for chat in worker.batch:
             row = chat.row
@@ -296,17 +296,17 @@ class GenerationQueue(SupervisedQueue):
 
     @property
     def waiting(self) -> int:
-        """How many answers wait or are written."""
+        """The number of answers waiting or being generated."""
         return len(self._queue) + self._computed
 
 
 def _tell(pieces: Sequence[tuple[QueuedAnswer, AnswerState | BaseException]]) -> None:
-    """Hand pieces to those who wait for them: once per event loop, which wakes for all of them."""
+    """Deliver pieces to the waiting clients, once per event loop, which wakes once for all."""
 
     def put(own: Sequence[tuple[QueuedAnswer, AnswerState | BaseException]]) -> None:
         for chat, piece in own:
             chat.pieces.put_nowait(piece)
 
     for loop in {chat.loop for chat, _ in pieces}:
-        with contextlib.suppress(RuntimeError):  # it ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop ended meanwhile
             loop.call_soon_threadsafe(put, [pair for pair in pieces if pair[0].loop is loop])

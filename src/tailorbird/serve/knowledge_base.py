@@ -1,4 +1,4 @@
-"""A knowledge base as the server uses it: asked, searched, and changed while others ask."""
+"""A served knowledge base: answers, searches, and updates while others read."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,15 +21,15 @@ _MOST_READS = 4
 
 @dataclass(frozen=True)
 class StoreQuery:
-    """A question on its way to a knowledge base.
+    """A question for a knowledge base.
 
     Attributes:
-        question: In words.
+        question: Its text.
         history: Questions and answers before it.
         k: Passages to retrieve.
-        where: Condition on the documents' metadata.
-        on_piece: Called with each piece as a model writes it.
-        withdrawal: Set when nobody waits for the answer any more.
+        where: Filter on the documents' metadata.
+        on_piece: Called with each piece as a model generates it.
+        withdrawal: Set when the client has disconnected.
     """
 
     question: str
@@ -42,12 +42,12 @@ class StoreQuery:
 
 @dataclass
 class QueuedWriter:
-    """What writes answers from passages: they join the others that a queue writes.
+    """Generates answers from passages through a queue, together with other answers.
 
     Attributes:
-        local: The model, and how it is asked.
-        queue: What writes.
-        seconds: Time for an answer.
+        local: The model and its prompts.
+        queue: The generation queue.
+        seconds: Time limit of an answer.
     """
 
     local: Any
@@ -69,7 +69,7 @@ class QueuedWriter:
         return int(self.local.count(messages))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """Yield the answer as it is written."""
+        """Yield the answer as it is generated."""
         length, prompt = 0, self.local.encode(messages)
         for piece in self.queue.stream(prompt, self.local.sampling, self.seconds):
             yield piece.text[length:]
@@ -80,12 +80,12 @@ class ServedStore:
     """A knowledge base.
 
     Args:
-        folder: Where it is.
-        config: Settings; `retrieve` and `ask` are looked at.
-        weights: Of all that is served: what is equal is held once.
+        folder: Its folder.
+        config: Settings, of which `retrieve` and `ask` are used.
+        weights: The weights of all served models, which share equal tensors.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: It does not exist, or is damaged.
     """
 
     def __init__(self, folder: Path, config: Config, weights: SharedWeights) -> None:
@@ -96,20 +96,20 @@ class ServedStore:
         self._answerer = open_answerer(folder, config)
         self._kb = cast(KnowledgeFolder, self._answerer.kb)
         self._writing = threading.Lock()
-        # Loaded now rather than by the first question.
+        # Loaded now rather than at the first question.
         self.vectors = vector_model(self._kb.embedder, self._kb.settings.embedder)
         weights.share(self._answerer)
 
     @property
     def writer(self) -> Any:
-        """The model on this machine that writes its answers; None where there is none."""
+        """The local model that generates its answers, or None."""
         from tailorbird.arms.local_writer import LocalWriter
 
         writer = self._answerer.writer
         return writer if isinstance(writer, LocalWriter) else None
 
     def write_by(self, queue: GenerationQueue) -> None:
-        """Let a queue write the answers: those of several questions are written together."""
+        """Generate answers through a queue, which batches those of several questions."""
         writer = QueuedWriter(self.writer, queue, self.config.serve.deadline_seconds)
         self._answerer = replace(self._answerer, writer=writer)
 
@@ -117,7 +117,7 @@ class ServedStore:
         """Return the answer to a question.
 
         Raises:
-            RequestFault: Who asked has left.
+            RequestFault: The client has disconnected.
         """
         begun = False
 
@@ -147,9 +147,9 @@ class ServedStore:
     def _steady(
         self, read: Callable[[], Outcome], begun: Callable[[], bool], query: "StoreQuery"
     ) -> Outcome:
-        """Read again what was read while documents were replaced.
+        """Repeat a read during which documents were replaced.
 
-        A search whose moment is before may find the index after, where the old text is gone.
+        Its snapshot may be older than the index, from which the old text is gone.
         """
         outcome = None
         try:
@@ -161,7 +161,7 @@ class ServedStore:
         except UserError as error:
             if query.where is None or not error.problem.startswith("--where"):
                 raise
-            # What `tailor ask` says of a condition holds its words.
+            # The message of `tailor ask` would repeat the client's words.
             why = "the condition cannot be read, or names what no document has"
             raise refuse(why, "where", "condition") from None
         assert outcome is not None
@@ -173,11 +173,11 @@ class ServedStore:
 
     @property
     def reranker(self) -> Any:
-        """The cross-encoder that ranks its hits; None where there is none."""
+        """The cross-encoder that reranks its hits, or None."""
         return self._answerer.retriever.reranker
 
     def text(self, source: str) -> str | None:
-        """Return a document's text; None where there is no such document."""
+        """Return a document's text; None if it does not exist."""
         with self._kb.reading() as view:
             return view.text(source) if source in view.sources() else None
 
@@ -189,10 +189,10 @@ class ServedStore:
             return listed(self._kb)
 
     def put(self, path: Path, name: str) -> dict[str, Any]:
-        """Put a file in under a name, in place of what had it.
+        """Index a file under a name, replacing what had the name.
 
         Returns:
-            What was done; `skipped` holds why it was not.
+            The changes; `skipped` has the reason of a refusal.
         """
         from tailorbird.flows.index import put_file
 
@@ -200,10 +200,10 @@ class ServedStore:
             return put_file(self._kb, path, name).to_json()
 
     def remove(self, source: str) -> int:
-        """Delete a document, or all those of a file; return how many there were.
+        """Delete a document, or all of a file; return the number deleted.
 
         Raises:
-            UserError: There is none.
+            UserError: It does not exist.
         """
         from tailorbird.flows.index import remove
 

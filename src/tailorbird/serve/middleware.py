@@ -1,7 +1,7 @@
-"""What stands before every route: the key, the origin, the size of the body, and the count.
+"""Checks before every route: key, origin, size of the body; and request counting.
 
-Whatever the path, a request without a key goes no further once there are keys: routes are not
-listed here to be guarded, only to need more or less than the scope `ask`.
+Once there are keys, every path requires one: routes are listed here only if they need more or less
+than the scope `ask`.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _HEADERS = {
 
 
 def scope_of(method: str, path: str) -> str:
-    """Return what a key must be allowed for a request."""
+    """Return the scope that a request needs."""
     if path in HEALTH:
         return "health"
     changes = method in ("PUT", "DELETE") or path.startswith(_ADMIN)
@@ -49,15 +49,15 @@ def scope_of(method: str, path: str) -> str:
 
 
 class Guard:
-    """An ASGI application around another.
+    """An ASGI application that wraps another.
 
     Args:
-        app: The one inside.
-        keys: Who may ask.
-        counters: Where requests are counted.
-        body_bytes: Most bytes of a body; of a document that is put in, `document_bytes`.
+        app: The wrapped application.
+        keys: The API keys.
+        counters: Counts requests.
+        body_bytes: Most bytes of a body; of an uploaded document, `document_bytes`.
         document_bytes: See `body_bytes`.
-        local: Whether the server listens to this machine only.
+        local: Whether the server listens on this machine only.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Guard:
         self.body_bytes, self.document_bytes = body_bytes, document_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         if scope["method"] == "HEAD":  # as GET; uvicorn sends no body after it
             scope = {**scope, "method": "GET"}
         began, status = time.perf_counter(), 499
-        # Ours, never the client's: another's must not be met in anything inside.
+        # Our own id, never the client's, which could collide with another.
         identity = f"req-{uuid.uuid4().hex}"
         started = False
 
@@ -110,10 +110,10 @@ class Guard:
             self.counters.request(route, status, time.perf_counter() - began)
 
     def _let_in(self, scope: Scope) -> None:
-        """Check who asks, from where, and how the body is sent.
+        """Check key, origin and encoding of a request.
 
         Raises:
-            RequestFault: No (401), the wrong (401) or too little of a key (403), too much (429),
+            RequestFault: No key (401), a wrong key (401) or scope (403), too many requests (429),
                 or a compressed body (415).
         """
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
@@ -140,7 +140,7 @@ class Guard:
             raise RequestFault(429, "this key asks too often", code="rate", retry_seconds=wait)
 
     def _check_origin(self, headers: dict[str, str]) -> None:
-        """Refuse what a page of another site sends, and names that only seem to be this machine."""
+        """Refuse requests from other sites' pages, and host names that imitate this machine."""
         host = headers.get("host", "")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
@@ -164,7 +164,7 @@ class Guard:
 
 
 def key_in(headers: dict[str, str]) -> str:
-    """Return the key of a request: a bearer's, or the password that a browser asked for."""
+    """Return a request's key: a bearer token, or the password of Basic authentication."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
@@ -181,7 +181,7 @@ async def _send(fault: RequestFault, scope: Scope, send: Send) -> None:
     body = json.dumps(fault.body(tei=scope["path"] == "/predict")).encode()
     headers = fault.headers | {"content-type": "application/json"}
     if fault.status == 401:
-        # A browser asks its person for the key, as the password of any name.
+        # A browser prompts for the key, as the password of any user name.
         accepts = dict(scope["headers"]).get(b"accept", b"")
         kind = "Basic" if b"text/html" in accepts else "Bearer"
         headers["www-authenticate"] = f'{kind} realm="tailorbird"'

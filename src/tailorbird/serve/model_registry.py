@@ -1,4 +1,4 @@
-"""The models and knowledge bases that are served, by name, and the queues before them."""
+"""The served models and knowledge bases by name, with their queues."""
 
 import asyncio
 import threading
@@ -38,18 +38,18 @@ _ASKS = 4
 
 @dataclass
 class Entry:
-    """One name that clients may ask for, with its model and its queues.
+    """One served name, with its model and its queues.
 
     Attributes:
         name: The name.
-        model: What answers.
-        queue: Where its texts wait.
-        chats: Where answers that it writes wait.
-        asks: Where a knowledge base's questions wait.
-        vectors: Where texts wait that a knowledge base's own model embeds.
-        searches: Where a knowledge base's searches wait.
-        ranks: Where pairs wait that its cross-encoder scores.
-        near: Where texts wait whose nearest training examples another arm retrieves.
+        model: The model.
+        queue: Its texts.
+        chats: Its generated answers.
+        asks: A knowledge base's questions.
+        vectors: Texts for a knowledge base's own embedder.
+        searches: A knowledge base's searches.
+        ranks: Pairs for its cross-encoder.
+        near: Texts whose nearest training examples another arm retrieves.
         created: When it was opened, in seconds since 1970.
     """
 
@@ -72,12 +72,12 @@ class Entry:
 
 
 class ModelRegistry:
-    """The models and knowledge bases that are served, by name.
+    """The served models and knowledge bases, by name.
 
     Args:
         config: Settings.
-        counters: Where all of it is counted.
-        trust: Whether code may run that came with models.
+        counters: Counts requests and batches.
+        trust: Whether code that came with models may run.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ModelRegistry:
     # --- opening ------------------------------------------------------------------------------
 
     def add_run(self, name: str, folder: Path) -> None:
-        """Open a run, or of a comparison the arm it recommends.
+        """Open a run; for a comparison, its recommended arm.
 
         Raises:
             UserError: The name is taken, or it cannot be opened.
@@ -103,11 +103,11 @@ class ModelRegistry:
         self.add(name, self.open_run(folder, trust=self._trust))
 
     def open_run(self, folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
-        """Open a run without serving it yet; it shares the weights of what is served.
+        """Open a run without serving it yet; it shares weights with served models.
 
         Args:
             folder: Of the run.
-            trust: Whether code may run that came with it.
+            trust: Whether code that came with it may run.
 
         Raises:
             UserError: It cannot be opened.
@@ -139,7 +139,7 @@ class ModelRegistry:
         def search(questions: Sequence[StoreQuery]) -> list[list[Passage]]:
             return [store.search(question) for question in questions]
 
-        # Where a model writes, that many answers are written together.
+        # With a generative model, this many answers are batched.
         many, chats = 1, None
         if store.writer is not None:
             many, chats = (
@@ -164,7 +164,7 @@ class ModelRegistry:
         )
 
     def remove(self, name: str) -> None:
-        """Take a model out; what waits for it is still computed.
+        """Stop serving a model; waiting requests are still computed.
 
         Raises:
             RequestFault: There is none.
@@ -180,7 +180,7 @@ class ModelRegistry:
             )
 
     def add(self, name: str, model: AnyModel) -> None:
-        """Serve a model that is open, under a name; what had the name ends with what it has.
+        """Serve an open model under a name; its predecessor finishes its requests.
 
         Raises:
             UserError: It writes, and its memory of a text is no keys and values of every token.
@@ -211,7 +211,7 @@ class ModelRegistry:
     def _model_queue(
         self, name: str, compute: Callable[[Any], Any], *, parallel: bool = True
     ) -> BatchQueue:
-        """Return a queue before a model; one that takes several threads has every core's."""
+        """Return a model's queue; a thread-safe model gets every core's worker."""
         from tailorbird.models.device import choose
 
         kind = choose(self.config.model.device, self.config.model.precision).kind
@@ -229,12 +229,12 @@ class ModelRegistry:
     def pick(
         self, name: str | None, view: Callable[[Entry], Kind | None], what: str
     ) -> tuple[Entry, Kind]:
-        """Return the model of a name; without one the only one that fits.
+        """Return the model of a name, or the only suitable one.
 
         Args:
-            name: As the client gave it.
-            view: An entry -> what must answer; None: it cannot.
-            what: That in words, after "a model".
+            name: The client's name, or None.
+            view: Returns an entry's suitable part, or None.
+            what: A description of that, after "a model".
 
         Raises:
             RequestFault: There is none (404), or it is of another kind (400).
@@ -262,16 +262,16 @@ class ModelRegistry:
 
     @property
     def healthy(self) -> bool:
-        """Whether all workers work."""
+        """Whether all workers are alive."""
         return all(queue.healthy for queue in self._queues())
 
     @property
     def waiting(self) -> int:
-        """How much waits or is computed."""
+        """The number of texts and answers waiting or being computed."""
         return sum(queue.waiting for queue in self._queues())
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Refuse new requests."""
         self.closing = True
         for queue in self._queues():
             queue.close()
@@ -281,7 +281,7 @@ class ModelRegistry:
 
 
 def _retire(entry: Entry) -> None:
-    """Let an entry take what is on its way to it, and then nothing more."""
+    """Close an entry once its pending requests have arrived."""
     for queue in entry.queues:
         end = threading.Timer(_RETIRE_SECONDS, queue.close)
         end.daemon = True
@@ -289,12 +289,12 @@ def _retire(entry: Entry) -> None:
 
 
 def head_of(entry: Entry) -> HeadModel | None:
-    """Return an entry's model if its answers are labels or numbers."""
+    """Return an entry's model if it predicts labels or numbers."""
     return entry.model if isinstance(entry.model, HeadModel) else None
 
 
 def writer_of(entry: Entry) -> WritingModel | None:
-    """Return an entry's model if it answers in words."""
+    """Return an entry's model if it generates text."""
     return entry.model if isinstance(entry.model, WritingModel) else None
 
 
@@ -304,7 +304,7 @@ def store_of(entry: Entry) -> ServedStore | None:
 
 
 def vectors_of(entry: Entry) -> tuple[VectorModel, BatchQueue] | None:
-    """Return what embeds of an entry, and where its texts wait."""
+    """Return an entry's embedder, and the queue of its texts."""
     if isinstance(entry.model, ServedStore):
         assert entry.vectors is not None
         return entry.model.vectors, entry.vectors

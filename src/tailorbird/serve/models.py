@@ -1,4 +1,4 @@
-"""Runs, base models and knowledge bases as the server uses them: the one place that opens them."""
+"""Served runs, base models and knowledge bases; the only place that opens them."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -17,27 +17,27 @@ from tailorbird.runs.folder import ARMS, MODEL, RunFolder
 from tailorbird.serve.shared_weights import SharedWeights
 
 Purposed = tuple[Literal["", "query", "document"], str]
-"""A text to embed, and what for: models may want other words before a question."""
+"""A text to embed, and its purpose, since models may have another prompt for questions."""
 
 
 @dataclass
 class HeadModel:
-    """A run whose answers are labels or numbers.
+    """A run that predicts labels or numbers.
 
     Attributes:
         task: Its task.
-        labels: In the order of probabilities; of regression the targets' names.
-        pairs: Whether it reads two texts.
+        labels: In the order of probabilities; for regression the targets' names.
+        pairs: Whether it reads pairs of texts.
         folder: Of the arm.
-        predict: Texts -> what `Predictor.predict` returns.
-        count: Length of a text in tokens.
-        longest: Tokens that it reads; what is beyond is cut.
+        predict: Maps texts to the result of `Predictor.predict`.
+        count: Returns a text's length in tokens.
+        longest: Maximum input length in tokens; longer texts are truncated.
         base: The base model's name.
-        learn: Takes a text with its label at once; None: the run learns by training only.
-        unlearn: Takes that back.
-        near: Texts -> the labelled examples of its training that are nearest to each, where another
-            arm of its comparison retrieves and this one does not.
-        parallel: Whether several threads may ask at once.
+        learn: Adds a labelled text at once; None: the run learns by training only.
+        unlearn: Undoes that.
+        near: Maps texts to their nearest labelled training examples, if another arm of the
+            comparison retrieves and this one does not.
+        parallel: Whether it is thread-safe.
     """
 
     task: str
@@ -56,13 +56,13 @@ class HeadModel:
 
 @dataclass
 class WritingModel:
-    """A run or a base model that answers in words.
+    """A run or a base model that generates text.
 
     Attributes:
-        answering: The model with its tokenizer and settings; None where answers are looked up.
-        encode: A conversation -> token ids, as the run was trained to read it.
-        copy: A conversation -> an answer that is looked up, where no model writes.
-        longest: Tokens of an answer where nobody says.
+        answering: The model with its tokenizer and settings; None if answers are copied.
+        encode: Maps a conversation to token ids, as in the run's training.
+        copy: Maps a conversation to a copied answer, without a model.
+        longest: Default limit of an answer in tokens.
         base: The base model's name.
         folder: Of the run; None: a base model.
     """
@@ -75,7 +75,7 @@ class WritingModel:
     folder: Path | None = None
 
     def sampling(self, **settings: Any) -> Sampling:
-        """Return how an answer is written: the run's own way, with what is given changed."""
+        """Return the run's settings of generation, with these changes."""
         own: Sampling = self.answering.sampling(self.longest)
         changes = {name: value for name, value in settings.items() if value is not None}
         if changes.get("temperature") == 0:
@@ -83,7 +83,7 @@ class WritingModel:
         return replace(own, **changes)
 
     def token(self, token: int) -> str:
-        """Return the text of one token; of a part of a character the sign for what is broken."""
+        """Return the text of a token; for a partial character the replacement sign."""
         return str(self.answering.tokenizer.decode([token], clean_up_tokenization_spaces=False))
 
     @property
@@ -94,14 +94,14 @@ class WritingModel:
 
 @dataclass
 class VectorModel:
-    """A model that embeds.
+    """An embedder.
 
     Attributes:
-        embed: Texts, each with what for -> unit vectors ``[n, dimension]``.
-        count: Length of a text in tokens.
-        decode: Token ids -> text.
-        vocabulary: How many tokens there are.
-        longest: Tokens that it reads.
+        embed: Maps texts with their purpose to unit vectors ``[n, dimension]``.
+        count: Returns a text's length in tokens.
+        decode: Maps token ids to text.
+        vocabulary: Size of the vocabulary.
+        longest: Maximum input length in tokens.
         dimension: Of its vectors.
     """
 
@@ -120,12 +120,12 @@ AnyModel = HeadModel | WritingModel | VectorModel
 def open_run(
     folder: Path, weights: SharedWeights, *, trust: bool = False
 ) -> HeadModel | WritingModel:
-    """Open a run, or of a comparison's folder the arm it recommends.
+    """Open a run; for a comparison's folder, its recommended arm.
 
     Args:
         folder: Of the run.
-        weights: Of all that is served: what is equal is held once.
-        trust: Whether code may run that came with it.
+        weights: The weights of all served models, which share equal tensors.
+        trust: Whether code that came with it may run.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
@@ -140,7 +140,7 @@ def open_run(
     if not isinstance(loaded, HeadPredictor):
         return _writing_run(loaded, place.path)
     tokenizer, longest = _reader(loaded.source)
-    # What is made on first use is made now rather than for the first client.
+    # Initialised now rather than at the first request.
     loaded.predict([("a", "b") if loaded.target.pairs else "a"])
     learns = loaded.spec.learns
     return HeadModel(
@@ -162,7 +162,7 @@ def open_run(
 def _examples_beside(
     folder: RunFolder, weights: SharedWeights, *, trust: bool
 ) -> Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None:
-    """Return what retrieves the training examples in the same comparison; None: no arm does."""
+    """Return the search for training examples of an arm beside this one, or None."""
     from tailorbird.arms.head_predictor import HeadPredictor
     from tailorbird.arms.registry import RETRIEVAL
     from tailorbird.arms.saved_arm import open_arm
@@ -178,10 +178,10 @@ def _examples_beside(
 
 
 def open_model(name: str, config: Config, weights: SharedWeights) -> WritingModel | VectorModel:
-    """Open a base model: one that embeds, or one that writes.
+    """Open a base model: an embedder, or a generative model.
 
     Raises:
-        UserError: It cannot be had.
+        UserError: It cannot be loaded.
     """
     from tailorbird.arms.local_writer import open_writer
     from tailorbird.models.builtin import resolve
@@ -222,7 +222,7 @@ def _writing_run(writer: Any, folder: Path) -> WritingModel:
 
 
 def vector_model(embedder: Any, name: str) -> VectorModel:
-    """Return an embedder as the server uses it."""
+    """Return an embedder in the server's interface."""
     how = {"": embedder.embed, "query": embedder.embed_queries}
     how["document"] = embedder.embed_documents
 
@@ -233,7 +233,7 @@ def vector_model(embedder: Any, name: str) -> VectorModel:
             vectors[places] = how[purpose]([items[i][1] for i in places]).vectors
         return vectors
 
-    embedder.embed(["a"])  # what is made on first use
+    embedder.embed(["a"])  # initialises it
     return VectorModel(
         embed=embed,
         count=_counter(embedder.tokenizer),
@@ -246,7 +246,7 @@ def vector_model(embedder: Any, name: str) -> VectorModel:
 
 
 def _reader(source: Any) -> tuple[Any, int]:
-    """Return the tokenizer and the longest text of what answers; None: it reads words."""
+    """Return a model's tokenizer and maximum input length; None: it reads words."""
     for part in (source, getattr(source, "tuned", None), getattr(source, "embedder", None)):
         if part is not None and hasattr(part, "tokenizer"):
             return part.tokenizer, int(getattr(part, "limit", 0) or part.max_length)
@@ -254,7 +254,7 @@ def _reader(source: Any) -> tuple[Any, int]:
 
 
 def _counter(tokenizer: Any) -> Callable[[Any], int]:
-    """Return what counts a text's tokens, with a tokenizer of its own.
+    """Return a token counter with a tokenizer of its own.
 
     Rust's tokenizers refuse a second borrower while truncation is set.
     """

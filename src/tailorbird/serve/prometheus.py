@@ -1,4 +1,4 @@
-"""What is counted while serving, in Prometheus' form; no text, no key and no path is a label."""
+"""Prometheus metrics of the server; no text, key or path is a label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ _TOKENS = (16, 64, 256, 1024, 4096, 16_384, 65_536)
 
 
 class PrometheusCounters:
-    """Counters of one server; each has a registry of its own, so that tests may have several."""
+    """The metrics of one server, in a registry of their own, so that tests can have several."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,7 +51,7 @@ class PrometheusCounters:
         self._requests.labels(route, str(status)).observe(seconds)
 
     def batch(self, model: str, lengths: Sequence[int], waits: Sequence[float]) -> None:
-        """Count a batch by the lengths of its texts and how long each waited."""
+        """Count a batch by the lengths of its texts and their waiting times."""
         if not lengths:
             return
         padded = len(lengths) * max(lengths)
@@ -62,7 +62,7 @@ class PrometheusCounters:
             self._queue.labels(model).observe(wait)
 
     def waiting(self, model: str, count: int) -> None:
-        """Note how many wait for a model."""
+        """Record the length of a model's queue."""
         self._waiting.labels(model).set(count)
 
     def reject(self, model: str, reason: str) -> None:
@@ -70,15 +70,15 @@ class PrometheusCounters:
         self._rejected.labels(model, reason).inc()
 
     def first_token(self, model: str, seconds: float) -> None:
-        """Note how long an answer took to begin."""
+        """Record the time to an answer's first token."""
         self._first.labels(model).observe(seconds)
 
     def tokens(self, model: str, count: int) -> None:
-        """Count tokens that were written."""
+        """Count generated tokens."""
         self._answer_tokens.labels(model).inc(count)
 
     def text(self) -> bytes:
-        """Return all of it as Prometheus reads it."""
+        """Return all metrics in Prometheus' format."""
         from prometheus_client import generate_latest
 
         page: bytes = generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""`tailor serve`: what is named is opened, and answered for until somebody says stop."""
+"""`tailor serve`: opens models and knowledge bases, and serves them until stopped."""
 
 import gc
 import os
@@ -27,15 +27,15 @@ from tailorbird.serve.supervised_queue import in_own_thread
 from tailorbird.version import __version__
 
 NamedPlace = tuple[str, str]
-"""What clients call it, and where it is."""
+"""The clients' name, and the folder or model."""
 
 
 def name_places(places: Iterable[str], names: Sequence[str] = ()) -> list[NamedPlace]:
-    """Return what is served, each with a name: of a folder its last part, of an arm ``RUN/ARM``.
+    """Return the served places with names: a folder's last part, ``RUN/ARM`` for an arm.
 
     Args:
         places: Folders, or models' ids.
-        names: ``NAME=FOLDER``; what stands in it is served too.
+        names: ``NAME=FOLDER``; these folders are served too.
 
     Raises:
         UserError: A name without a place.
@@ -60,7 +60,7 @@ def _name(place: str) -> str:
 
 def open_places(registry: ModelRegistry, runs: Iterable[NamedPlace], stores: Iterable[NamedPlace],
          models: Iterable[NamedPlace]) -> None:  # fmt: skip
-    """Open all that is to be served; every fault is gathered.
+    """Open all served places, and report all faults at once.
 
     Raises:
         UserError: Something cannot be opened, or two have one name.
@@ -88,12 +88,12 @@ def open_places(registry: ModelRegistry, runs: Iterable[NamedPlace], stores: Ite
 
 
 def open_example(registry: ModelRegistry) -> None:
-    """Open the bundled example: two ways of naming a mistake, a writer, and pages to ask.
+    """Open the bundled example: two classifiers, a generative model, and a knowledge base.
 
-    What training there is takes seconds, and is kept for the next time.
+    Its training takes seconds, and is kept for the next start.
 
     Raises:
-        UserError: The example did not come with the installation, or the disk is full.
+        UserError: The example is not part of the installation, or the disk is full.
     """
     from tailorbird.data.bundled import tutor_folder
     from tailorbird.flows.index import index
@@ -113,30 +113,30 @@ def open_example(registry: ModelRegistry) -> None:
     with KnowledgeFolder.create(store, registry.config.index) as kb:
         index(kb, [pages / "pages"], registry.config.index)
     runs = [(name, str(run / ARMS / name)) for name in ("probe", "rag")]
-    # The larger one writes sentences that mean something, where its package is installed.
+    # The larger one writes meaningful sentences, if its package is installed.
     writer = ("smollm2", SMOLLM2) if package_file() else ("tutor", "builtin:tutor")
     open_places(registry, runs, [("pages", str(store))], [writer])
 
 
 def _compare(run: Path) -> None:
-    """Compare two arms on the bundled example, as `tailor compare`: training is not served.
+    """Compare two arms on the bundled example with `tailor compare`, since serving does not train.
 
     Raises:
-        UserError: It failed; why is on the terminal.
+        UserError: It failed; the reason is on the terminal.
     """
     words = ["compare", "--methods", "probe,rag", "--output", str(run)]
     words += ["--resume"] if RunFolder(run).exists else []
-    # What it prints is for who compares; its words and faults are on the error stream.
+    # Its stdout is not needed; its messages and faults are on stderr.
     outcome = subprocess.run(python("tailorbird", *words), stdout=subprocess.DEVNULL)
     if outcome.returncode:
         raise UserError("the bundled example was not made", "see the words above")
 
 
 def open_keys(config: Config) -> Keys:
-    """Return the keys, checked against where the server listens.
+    """Return the keys, checked against the listening address.
 
     Raises:
-        UserError: Others can reach it and there is no key.
+        UserError: Other machines can reach it, and there is no key.
     """
     keys = Keys(Path(config.serve.keys))
     if config.serve.host not in LOOPBACK and not keys.all():
@@ -148,15 +148,15 @@ def open_keys(config: Config) -> Keys:
 
 
 def listen(config: Config) -> socket.socket:
-    """Return a socket that has the address, and takes no connection yet.
+    """Return a bound socket that accepts no connections yet.
 
     Raises:
-        UserError: The address is taken, or is none of this machine's.
+        UserError: The address is taken, or not this machine's.
     """
     host, port = config.serve.host, config.serve.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named: without it the second
-    # packet of every answer waits 40 ms for the first one's acknowledgement.
+    # asyncio disables Nagle's algorithm only if the protocol is named: otherwise the second packet
+    # of every answer waits 40 ms for the first one's acknowledgement.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -169,11 +169,11 @@ def listen(config: Config) -> socket.socket:
 
 
 def serve(registry: ModelRegistry, keys: Keys, bound: socket.socket) -> None:
-    """Answer until SIGTERM or Ctrl-C: then nothing new is taken and what was begun is ended."""
-    # Threads that compute hand the interpreter over sooner to the one that answers.
+    """Serve until SIGTERM or Ctrl-C; then refuse new requests and complete pending ones."""
+    # Computing threads release the GIL sooner to the event loop.
     sys.setswitchinterval(0.001)
-    # A full collection would read every object of torch and of the models, and nobody is answered
-    # for half a second.
+    # A full collection would scan every object of torch and the models, and block all answers for
+    # half a second.
     gc.collect()
     gc.freeze()
     settings = uvicorn.Config(
@@ -184,7 +184,7 @@ def serve(registry: ModelRegistry, keys: Keys, bound: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, with an end that first lets all finish that was taken."""
+    """Uvicorn with a graceful shutdown."""
 
     def __init__(self, config: uvicorn.Config, registry: ModelRegistry) -> None:
         super().__init__(config)
@@ -192,14 +192,14 @@ class _Server(uvicorn.Server):
         self._end = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say where."""
+        """Listen, and log the address."""
         await super().startup(sockets)
         for bound in sockets or ():
             host, port = bound.getsockname()[:2]
             log.say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take nothing more; the second time end at once."""
+        """Refuse new requests; at the second signal end at once."""
         if self.registry.closing:
             self.should_exit = self.force_exit = True
             return
@@ -208,7 +208,7 @@ class _Server(uvicorn.Server):
         log.say("stopping: what was begun is ended first; once more to stop at once")
 
     async def on_tick(self, counter: int) -> bool:
-        """End when all that was taken is answered, or the time for it is over."""
+        """End once all pending requests are answered, or the time for it is over."""
         if self._end and (not self.registry.waiting or time.monotonic() > self._end):
             self.should_exit = True
         return await super().on_tick(counter)

@@ -1,4 +1,4 @@
-"""Equal weights of several models, held once: runs of one base share it."""
+"""Shares equal weights between models, such as runs on one base."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ _SMALLEST = 4096
 
 
 class SharedWeights:
-    """The weights of all models that were opened.
+    """The weights of all opened models.
 
-    Every run is opened with a base of its own, and its adapters change that one alone. What is left
-    equal afterwards, to the last bit, is replaced by one tensor for all of them: whatever the
-    method, nothing else has to know. A tensor is forgotten with the last model that has it.
+    Every run is opened with a base of its own, which only its adapters change. Tensors that are
+    then equal, to the last bit, are replaced by one shared tensor, whatever the method. A tensor is
+    released with the last model that uses it.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class SharedWeights:
         """What all models together would hold more if each had weights of its own."""
 
     def share(self, owner: object) -> None:
-        """Replace what is equal in the models that an object holds.
+        """Replace tensors in an object's models by equal shared ones.
 
         Only for models that are never trained again.
         """
@@ -42,7 +42,7 @@ class SharedWeights:
                         self.saved_bytes += tensor.numel() * tensor.element_size()
 
     def _same(self, tensor: Any) -> Any:
-        """Return the first tensor that is equal to this one: often itself."""
+        """Return the shared tensor equal to this one, possibly itself."""
         import torch
 
         beginning = tensor.detach().flatten()[:8].float().cpu().numpy().tobytes()
@@ -57,14 +57,14 @@ class SharedWeights:
 
 
 def _is_plain(tensor: Any) -> bool:
-    """Say whether a parameter is its numbers and nothing else: quantised ones have scales."""
+    """Return whether a parameter is a plain tensor, unlike quantised ones with scales."""
     import torch
 
     return type(tensor) is torch.nn.Parameter and tensor.is_floating_point()
 
 
 def _models(owner: object) -> Iterator["nn.Module"]:
-    """Yield the models that an object of ours holds, directly or in what it holds."""
+    """Yield an object's models, also nested ones."""
     from torch import nn
 
     stack: list[object] = [owner]

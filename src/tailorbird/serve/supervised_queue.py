@@ -1,4 +1,4 @@
-"""What queues before a model share: admission, and worker threads that are watched."""
+"""The base of a model's queues: admission, and supervised worker threads."""
 
 import sys
 import threading
@@ -25,13 +25,13 @@ Fail = Callable[[RequestFault], None]
 
 @dataclass(eq=False)
 class QueueWorker:
-    """A thread that works on a queue.
+    """A worker thread of a queue.
 
     Attributes:
         thread: The thread.
-        beat: When the step began that it computes, on the monotonic clock; None: it waits.
-        replaced: Whether another took its place: nobody waits for what it still computes.
-        batch: What it computes.
+        beat: Start of the current step on the monotonic clock; None: it is idle.
+        replaced: Whether another worker replaced it, so that its results are discarded.
+        batch: The current batch.
     """
 
     thread: threading.Thread | None = None
@@ -41,11 +41,11 @@ class QueueWorker:
 
 
 class SupervisedQueue(ABC):
-    """What waits for one model, and the threads that work on it.
+    """The queue of one model, and its worker threads.
 
     Args:
         name: The model's, a label of the counters.
-        counters: Where requests and batches are counted.
+        counters: Counts requests and batches.
 
     Attributes:
         healthy: False from the failure of a worker until the next one's first success.
@@ -65,11 +65,11 @@ class SupervisedQueue(ABC):
 
     @abstractmethod
     def _longest_step(self, worker: QueueWorker) -> float:
-        """Return the seconds after which the worker's step has stalled."""
+        """Return the seconds after which the worker's step counts as stalled."""
 
     @abstractmethod
     def _failures(self, worker: QueueWorker) -> Sequence[Fail]:
-        """Return what ends each request that the worker computes."""
+        """Return functions that fail each request of the worker's batch."""
 
     def _start(self) -> None:
         def work() -> None:
@@ -82,7 +82,7 @@ class SupervisedQueue(ABC):
         worker.thread.start()
 
     def _check_open(self, retry_seconds: float) -> None:
-        """Refuse everything where nothing is taken any more.
+        """Refuse requests if the queue is closed.
 
         Raises:
             RequestFault: 503.
@@ -99,7 +99,7 @@ class SupervisedQueue(ABC):
         return RequestFault(429, why, code="overloaded", retry_seconds=retry_seconds)
 
     def watch(self) -> None:
-        """Replace workers that ended or stalled: their steps fail, what waits is still computed."""
+        """Replace ended or stalled workers: their batches fail, waiting requests continue."""
         for worker in list(self._workers):
             with self._changed:
                 took = 0.0 if worker.beat is None else time.monotonic() - worker.beat
@@ -121,17 +121,17 @@ class SupervisedQueue(ABC):
 
     @property
     def _computed(self) -> int:
-        """How many texts or answers are computed now."""
+        """The number of texts or answers being computed."""
         return sum(len(worker.batch) for worker in self._workers)
 
     def close(self) -> None:
-        """Take nothing more; what waits is still computed."""
+        """Refuse new requests; waiting ones are still computed."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
 
     def _explain(self, error: BaseException) -> RequestFault:
-        """Return what clients are told of a step that failed: nothing of its texts."""
+        """Return the client's message for a failed step, without its texts."""
         if isinstance(error, RequestFault):
             return error
         if isinstance(error, UserError) and not is_out_of_memory(error):
@@ -148,17 +148,17 @@ class SupervisedQueue(ABC):
 
 
 def use_threads(count: int) -> None:
-    """Let products of this thread be computed by so many, where torch computes them."""
+    """Set the number of torch threads for products of this thread."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(count)
 
 
 def in_own_thread(work: Callable[[], Outcome]) -> "Future[Outcome]":
-    """Do something in a thread that ends with it, and so do the threads that compute for it.
+    """Run `work` in a thread that ends with it, together with its compute threads.
 
-    Where a person lets threads wait awake (``GOMP_SPINCOUNT``), libgomp does so while there are no
-    more of them than cores: those that opened a model would count beside those that answer.
+    If the user lets threads spin (``GOMP_SPINCOUNT``), libgomp does so only while they are no more
+    than the cores: threads that opened a model would count beside those that serve.
     """
     future = Future[Outcome]()
 
@@ -173,13 +173,13 @@ def in_own_thread(work: Callable[[], Outcome]) -> "Future[Outcome]":
 
 
 class StepThreads:
-    """How many threads compute steps that are much alike: the number that lately was fastest.
+    """The number of threads for similar steps: the one that was recently fastest.
 
-    Small products are done before threads have found each other: the bundled tutor writes with one
-    of two threads in six tenths of the time (`benchmarks/serve_peers.py --transformers`).
+    Small products are done before threads have synchronised: with one of two threads the bundled
+    tutor generates in six tenths of the time (`benchmarks/serve_peers.py --transformers`).
 
     Args:
-        most: The most that there may be; halves of it are tried too, in turn now and then.
+        most: The maximum; halves of it are tried now and then.
     """
 
     def __init__(self, most: int) -> None:
@@ -197,5 +197,5 @@ class StepThreads:
         return min(self._seconds, key=self._seconds.__getitem__)
 
     def note(self, count: int, seconds: float) -> None:
-        """Note how long a step took with so many: the last one counts half."""
+        """Record the duration of a step with `count` threads; the last one has weight one half."""
         self._seconds[count] = (self._seconds.get(count, seconds) + seconds) / 2

@@ -1,11 +1,11 @@
-"""Processes that train one model together: each holds all of it and takes its share of each batch.
+"""Data-parallel training: each process has the whole model and its share of each batch.
 
-Gradients are summed once a batch, after all passes of all ranks, and not during the backward pass
-as torch's DistributedDataParallel does. So each rank may cut its share into as many passes as its
-memory asks for and repeat them when memory runs out, parameters without a gradient need no
-search for them, and whatever part of the model a workload calls, its gradient is there.
+Gradients are summed once per batch, after all passes of all ranks, not during the backward pass as
+in torch's DistributedDataParallel. So each rank may split its share into as many passes as its
+memory requires and repeat them when memory runs out, parameters without a gradient need no search,
+and a workload may use any part of the model.
 
-Rank 0 leads: it validates, writes and decides; the others hear of its decisions.
+Rank 0 leads: it validates, writes and decides; the others receive its decisions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,11 +27,11 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class RankGroup:
-    """The processes of one training; the default is this one alone.
+    """The processes of one training; by default this one alone.
 
     Attributes:
-        index: Which of them this one is; 0 leads.
-        threads: Threads of each, where they share a machine's cores; 0: as many as it has.
+        index: The rank of this process; 0 leads.
+        threads: Threads of each, if they share a machine's cores; 0: the default.
     """
 
     count: int = 1
@@ -44,11 +44,11 @@ class RankGroup:
         return self.index == 0
 
     def share_of(self, batch: np.ndarray) -> np.ndarray:
-        """Return the examples of a batch that this rank reads."""
+        """Return this rank's examples of a batch."""
         return batch[self.index :: self.count]
 
     def share(self, value: Value) -> Value:
-        """Return the leader's value on every rank; it may be anything that can be pickled."""
+        """Return the leader's value on every rank; it must be picklable."""
         if self.count == 1:
             return value
         box = [value]
@@ -57,7 +57,7 @@ class RankGroup:
         return box[0]
 
     def gather(self, value: Value) -> list[Value]:
-        """Return every rank's value on every rank."""
+        """Return all ranks' values on every rank."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -72,10 +72,10 @@ class RankGroup:
 
         Args:
             numbers: This rank's.
-            fault: What keeps this rank from going on; all of them raise then.
+            fault: An error that stops this rank; all ranks then raise.
 
         Raises:
-            OutOfMemory, ProcessLost: Another rank cannot go on.
+            OutOfMemory, ProcessLost: Another rank cannot continue.
         """
         own = torch.tensor([*numbers, float(fault is not None)], dtype=torch.float64)
         rows = [own]
@@ -99,7 +99,7 @@ class RankGroup:
 
     @contextmanager
     def calling(self, function: Callable[..., None], *arguments: Any) -> Iterator[None]:
-        """Have the others call `function` with their ranks and `arguments`; prepare within."""
+        """Have the others call `function` with their ranks and `arguments`; prepare inside."""
         if self.count == 1:
             yield
             return
@@ -109,7 +109,7 @@ class RankGroup:
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
-        """Let all ranks know when this one fails within it; else `agree` follows."""
+        """Notify all ranks if this one fails inside; otherwise `agree` follows."""
         try:
             yield
         except ProcessLost:
@@ -120,10 +120,10 @@ class RankGroup:
             raise
 
     def agree(self, facts: dict[str, Any] | None, why: str = "") -> None:
-        """Refuse to train when ranks differ in what must be the same.
+        """Check that all ranks agree on facts that must be equal.
 
         Args:
-            facts: By name, what must be the same; None: this rank cannot begin.
+            facts: The facts by name; None: this rank cannot begin.
             why: The reason then.
 
         Raises:
@@ -156,12 +156,12 @@ class RankGroup:
                 parameter.copy_(weights)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add up the gradients of all ranks, on every rank the same bits."""
+        """Sum the gradients over all ranks, bit for bit equal on every rank."""
         if self.count == 1:
             return
         for group in _buckets(parameters):
-            # Which of them had a gradient anywhere travels along: an optimizer decays the weights
-            # of a gradient of zero and leaves alone what has none.
+            # Flags for a gradient on any rank are included: an optimizer decays weights with a zero
+            # gradient and skips those without one.
             flags = [float(p.grad is not None) for p in group]
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
             flat = torch.cat(
@@ -177,7 +177,7 @@ class RankGroup:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Take this rank's share of the cores within it."""
+        """Use this rank's share of the cores inside the context."""
         before = torch.get_num_threads()
         if self.threads:
             torch.set_num_threads(self.threads)
@@ -191,7 +191,7 @@ ALONE = RankGroup()
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Yield parameters in groups of some `_BUCKET` numbers."""
+    """Yield parameters in groups of about `_BUCKET` numbers."""
     group: list[nn.Parameter] = []
     size = 0
     for parameter in parameters:
@@ -206,7 +206,7 @@ def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Say in one word that another process has ended: its connection is closed."""
+    """Report a closed connection as the end of another process."""
     try:
         yield
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""Starts the processes that train together, or joins those that a launcher started.
+"""Starts the processes of data-parallel training, or joins those of a launcher.
 
 `--processes N` starts N - 1 beside this one; torchrun and ``accelerate launch`` start all of them,
-each with the same command. Only rank 0 does what the command says. The others wait for calls,
-which bring what they need (settings and examples), so that they read no data of their own.
+each with the same command. Only rank 0 runs the command. The others wait for calls, which contain
+their data (settings and examples), so that they read none themselves.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from tailorbird.errors import ProcessLost, UserError
 from tailorbird.processes import choose_threads, launched, python
 from tailorbird.train.distributed import ALONE, RankGroup
 
-# Ranks that end are noticed at once: their connections close. Others may validate for hours.
+# Ended ranks are noticed at once by their closed connections. Others may validate for hours.
 _PATIENCE = timedelta(days=7)
 _CONNECTING = timedelta(minutes=10)
 _LOOK_SECONDS, _ENDING_SECONDS = 0.05, 10.0
@@ -31,7 +31,7 @@ _HERE = "tailorbird/here/{}"
 
 
 class Crew:
-    """The ranks that this process trains with, once there are any, and those that it started."""
+    """The ranks of this process's training, including those that it started."""
 
     def __init__(self) -> None:
         self.ranks = ALONE
@@ -39,7 +39,7 @@ class Crew:
         self._store: Any = None
 
     def join(self) -> RankGroup:
-        """Join the ranks that a launcher started.
+        """Join the ranks of a launcher.
 
         Raises:
             UserError: They cannot be reached, or the port is in use.
@@ -102,7 +102,7 @@ class Crew:
             time.sleep(_LOOK_SECONDS)
 
     def _loss(self) -> str:
-        """Say which of the processes that were started has ended; empty: none has."""
+        """Return which started process has ended, or an empty text."""
         for index, process in enumerate(self._started, 1):
             if (code := process.poll()) is not None:
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
@@ -111,7 +111,7 @@ class Crew:
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[RankGroup]:
-        """Yield the ranks; one that ends within it is named, and the others are ended too."""
+        """Yield the ranks; if one ends inside, it is named and the others are ended too."""
         try:
             yield self.ranks
         except ProcessLost as error:
@@ -123,7 +123,7 @@ class Crew:
             raise
 
     def abandon(self) -> None:
-        """End the processes that were started, whatever they do."""
+        """End the started processes at once."""
         for process in self._started:
             process.kill()
             process.wait()
@@ -132,7 +132,7 @@ class Crew:
             distributed.destroy_process_group()
 
     def close(self) -> None:
-        """Tell the others that nothing more is to be done, and wait for them to end."""
+        """Tell the others that no call will follow, and wait for their end."""
         if self.ranks.leads and self.ranks.count > 1:
             with contextlib.suppress(ProcessLost):
                 self.ranks.share(None)
@@ -149,7 +149,7 @@ _crew = Crew()
 def crew(count: int = 1) -> Iterator[RankGroup]:
     """Yield the ranks to train with: those of a launcher, else `count`, started at first use.
 
-    They are kept for the next training of this process, and end with it.
+    They are reused for the next training of this process, and end with it.
 
     Raises:
         UserError: Those of a launcher cannot be reached.
@@ -168,7 +168,7 @@ def crew(count: int = 1) -> Iterator[RankGroup]:
 
 @contextlib.contextmanager
 def led() -> Iterator[None]:
-    """Under a launcher, do what is within on rank 0 alone; the others follow it and end here."""
+    """Under a launcher, run the block on rank 0 alone; the others follow it and end here."""
     if not launched():
         yield
         return
@@ -183,9 +183,9 @@ def led() -> Iterator[None]:
 
 
 def follow(ranks: RankGroup) -> None:
-    """Do what the leading rank calls for until there is nothing more."""
+    """Run the leading rank's calls until there are no more."""
     log.mute()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # but while it trains, where the leader hears
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # except in training, where the leader handles it
     while (call := ranks.share(None)) is not None:
         function, arguments = call
         try:
@@ -193,7 +193,7 @@ def follow(ranks: RankGroup) -> None:
         except ProcessLost:
             raise
         except UserError:
-            continue  # all ranks have it, and the leader tells it
+            continue  # all ranks have it; the leader reports it
 
 
 def _connect(count: int, index: int, store: Any) -> None:
@@ -208,7 +208,7 @@ def _connect(count: int, index: int, store: Any) -> None:
 
 
 def main() -> int:
-    """Follow the process that started this one; return the exit code."""
+    """Follow the parent process; return the exit code."""
     log.quiet_libraries()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     count, index = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
@@ -219,12 +219,12 @@ def main() -> int:
         _connect(count, index, store)
         follow(RankGroup(count, index))
     except ProcessLost:
-        return ProcessLost.exit_code  # the leader has ended: nobody is left to be told
+        return ProcessLost.exit_code  # the leader has ended, so there is nobody
     return 0
 
 
 if __name__ == "__main__":
-    # Its module is this one: what is called for here must find the same crew.
+    # This module runs as __main__; calls must find the imported module's crew.
     from tailorbird.train import launch
 
     sys.exit(launch.main())
