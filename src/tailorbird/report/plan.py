@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tailorbird.metrics import display
 from tailorbird.records.planning import DeviceFit, MemoryPlan, Plan, ServingPlan
+from tailorbird.report import svg
 from tailorbird.report.learning_curve import Grid, curve_grid, curve_view
 from tailorbird.report.page_template import fill
 
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 GIB = 2**30
+# Parts of the picture: a style, and the memory terms of each; what is listed nowhere is the last.
+_PARTS = (
+    ("weights", "part-1", ("trained weights", "frozen weights", "packed weights", "weights",
+                           "unpacked matrix", "weights cast")),
+    ("gradients and optimizer", "part-2", ("gradients", "optimizer")),
+    ("activations and logits", "part-3", ("activations", "logits", "keys and values")),
+    ("process and allocator", "part-4", ()),
+)  # fmt: skip
+_ROW, _BAR = 34.0, 18.0
 
 
 def grids(plan: Plan) -> list[Grid]:
@@ -57,10 +67,11 @@ def _fits(plan: Plan) -> Grid:
             fit = by_key[name, *place]
             cells.append(_cell(fit, changes))
         rows.append((name, *cells))
-    notes = [f"({number}) {words}" for number, words in enumerate(changes, 1)]
+    notes = ["(n): after change n; no: no setting makes it fit"] if changes else []
+    notes += [f"({number}) {words}" for number, words in enumerate(changes, 1)]
     notes += [f"{name}: {why}" for name, why in plan.why_not.items()]
     heading = ("method", *(device for device, _ in places))
-    title = "GiB needed; (n): after that change; a tenth of the memory is left free"
+    title = "What fits where, in GiB, with a tenth of the memory left free"
     return Grid(title, heading, tuple(rows), tuple(notes))
 
 
@@ -138,6 +149,8 @@ def render_plan(plan: Plan) -> str:
         plan=plan,
         summary=summary(plan),
         heading=_heading(plan),
+        advice=advice(plan),
+        memory=[memory_plot(plan, wide=wide) for wide in (True, False)],
         grids=grids(plan),
         learning=curve_view(plan.curve),
     )
@@ -153,6 +166,62 @@ def _heading(plan: Plan) -> str:
     return f"{', '.join(fits)} fit{'s' if len(fits) == 1 else ''}"
 
 
+def advice(plan: Plan) -> str:
+    """Return the settings with which most of the methods that do not fit the device do; or ""."""
+    methods: dict[str, list[str]] = {}
+    for fit in plan.fits[: len(plan.memory)]:
+        if fit.changed_bytes is not None:
+            methods.setdefault(" ".join(fit.change), []).append(fit.method)
+    if not methods:
+        return ""
+    change = max(methods, key=lambda words: len(methods[words]))
+    names = methods[change]
+    return f"{', '.join(names)} fit{'s' if len(names) == 1 else ''} with {change}"
+
+
+def memory_plot(plan: Plan, *, wide: bool = True) -> str:
+    """Draw the memory of each method by what takes it, and the memory of the device."""
+    width, left = (880.0, 80.0) if wide else (360.0, 64.0)
+    right, top = width - 76, 58.0 if wide else 82.0
+    height = top + _ROW * len(plan.memory) + 6
+    most = max(plan.capacity_bytes, *(memory.bytes for memory in plan.memory))
+    x = svg.Scale(0.0, float(most), left, right)
+    parts = _key(left, wide)
+    for row, memory in enumerate(plan.memory):
+        y, at = top + _ROW * row, 0
+        parts.append(svg.text(left - 10, y + 14, memory.method, anchor="end", css="label other"))
+        for words, css, size in _shares(memory):
+            title = f"{memory.method}, {words}: {gib(size)}"
+            parts.append(svg.box(x(at), y, x(at + size) - x(at), _BAR, css, title))
+            at += size
+        parts.append(svg.text(x(at) + 6, y + 14, gib(at), css="tick"))
+    limit = x(plan.capacity_bytes)
+    parts.append(svg.line(limit, top - 8, limit, height - 6, "axis"))
+    name, late = f"{gib(plan.capacity_bytes)} here", limit > (left + right) / 2
+    parts.append(svg.text(limit, top - 14, name, anchor="end" if late else "start", css="tick"))
+    css = "wide" if wide else "narrow"
+    return svg.frame(width, height, "Memory of each method, by what takes it", parts, css)
+
+
+def _key(left: float, wide: bool) -> list[str]:
+    parts, x, y = [], left if wide else 0.0, 6.0
+    for words, css, _ in _PARTS:
+        parts.append(svg.box(x, y, 11, 11, css) + svg.text(x + 16, y + 10, words, css="tick"))
+        if wide:
+            x += 7.2 * len(words) + 30
+        else:
+            x, y = (0.0, y + 20) if x else (170.0, y)
+    return parts
+
+
+def _shares(memory: MemoryPlan) -> list[tuple[str, str, int]]:
+    part_of = {name: words for words, _, names in _PARTS for name in names}
+    sizes = dict.fromkeys((words for words, *_ in _PARTS), 0)
+    for term in memory.terms:
+        sizes[part_of.get(term.name, _PARTS[-1][0])] += term.bytes
+    return [(words, css, sizes[words]) for words, css, _ in _PARTS]
+
+
 def print_plan(plan: Plan, console: "Console") -> None:
     """Print the plan's tables and notes."""
     from rich.box import SIMPLE_HEAD
@@ -165,6 +234,8 @@ def print_plan(plan: Plan, console: "Console") -> None:
             console.print(Padding(Text(line), (0, 0, 0, 2)))
 
     console.print(Text(summary(plan)))
+    if words := advice(plan):
+        console.print(Text(words))
     for grid in [*grids(plan), *([curve_grid(plan.curve)] if plan.curve else [])]:
         table = Table(box=SIMPLE_HEAD, title=grid.title, title_justify="left")
         for number, name in enumerate(grid.heading):
