@@ -131,7 +131,7 @@ def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor":
 
 
 def __getattr__(name: str) -> Any:
-    # A class cannot import what it needs when it is called, as the functions above do.
+    # A class is imported on access: unlike the functions above, it cannot import on call.
     if name == "KnowledgeBase":
         return import_module("tailorbird.flows.knowledge").KnowledgeBase
     raise AttributeError(f"module 'tailorbird' has no attribute {name!r}")

@@ -130,7 +130,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Hopeless(Exception):  # noqa: N818 - not a fault: others are clearly better
-    """A trial of a search was given up."""
+    """A trial of a search was pruned."""
 
 
 class OverBudget(Exception):  # noqa: N818 - not a fault: a limit the user set

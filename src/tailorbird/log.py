@@ -38,7 +38,7 @@ def say(message: str) -> None:
 
 
 def _between_words(message: str) -> str:
-    """Break lines where a terminal would break words; elsewhere a message stays on its line."""
+    """Wrap lines at words on a terminal; elsewhere a message stays on one line."""
     if not sys.stderr.isatty():
         return message
     # A path longer than a line stays in one piece, so that it can be copied.
@@ -137,7 +137,7 @@ class _Bar(Progress):
         self._bar.stop()
 
     def skip(self, count: int) -> None:
-        """Count units that were done by an earlier process."""
+        """Count units of an earlier process."""
         self.count = self._skipped = count
         self._bar.update(self._task, completed=count)
 
@@ -160,7 +160,7 @@ class _Lines(Progress):
         pass
 
     def skip(self, count: int) -> None:
-        """Count units that were done by an earlier process."""
+        """Count units of an earlier process."""
         self.count = self._skipped = count
 
     def advance(self, count: int = 1, note: str = "") -> None:

@@ -50,7 +50,7 @@ def one_line(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """Return text without the names, passwords and keys that stand in its URLs.
+    """Return text without the user names, passwords and keys in its URLs.
 
     Example:
         >>> without_credentials("see http://me:secret@example.org/v1")
@@ -102,7 +102,7 @@ def guarded() -> Iterator[None]:
     """Escape everything that libraries write to stdout and stderr inside the context."""
     before = sys.stdout, sys.stderr
     for stream in before:
-        if hasattr(stream, "reconfigure"):  # unsupported letters are written as
+        if hasattr(stream, "reconfigure"):  # unsupported letters as their numbers
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (cast(TextIO, _Guard(stream)) for stream in before)
     try:

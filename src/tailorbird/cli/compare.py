@@ -43,7 +43,7 @@ class ArmOptions:
     ] = None
 
     def settings(self) -> dict[str, Any]:
-        """Return what was typed as settings."""
+        """Return the typed options as settings."""
         methods, seeds = self.methods, self.seeds
         typed = {
             "methods": [m.strip() for m in methods.split(",")] if methods else None,

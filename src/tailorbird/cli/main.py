@@ -80,7 +80,8 @@ def run() -> None:
             log.say(f"stopped{_how_to_go_on(None)}")
         sys.exit(code)
     except typer.TyperException as error:
-        # Not by Typer: a name among the arguments may be anyone's where a shell put it for a star.
+        # Not printed by Typer: a shell may have expanded a star to arbitrary file names among the
+        # arguments.
         if words := error.format_message():  # without arguments it has shown the help
             context = getattr(error, "ctx", None)
             path = context.command_path if context else app.info.name

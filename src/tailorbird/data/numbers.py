@@ -70,7 +70,7 @@ def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
 
 
 def number(cell: Any, decimal: str = ".") -> float | None:
-    """Return a cell's number, None where it holds none; `decimal` is its column's decimal mark.
+    """Return a cell's number, or None; `decimal` is its column's decimal mark.
 
     >>> number("1.200,50", ","), number("1,200.50"), number("n/a")
     (1200.5, 1200.5, None)

@@ -157,7 +157,7 @@ def stratified_order(classes: Sequence[str], seed: int) -> list[int]:
     so that the first rows hold one of each.
 
     Args:
-        classes: What each row counts for: its class; all equal where none is to be kept.
+        classes: The class of each row; all equal to keep no proportions.
 
     Example:
         >>> order = stratified_order(["a"] * 8 + ["b"] * 4, seed=0)

@@ -82,17 +82,17 @@ class Allowance:
         """Count an archive within an archive.
 
         Raises:
-            Unreadable: It lies too deep.
+            Unreadable: It is nested too deep.
         """
         if self.depth == DEEPEST:
             raise Unreadable(f"archives within archives more than {DEEPEST} deep")
         self.depth += 1
 
     def take(self, members: int = 0, unpacked_bytes: int = 0, letters: int = 0) -> None:
-        """Count what was unpacked.
+        """Count unpacked members, bytes and characters.
 
         Raises:
-            TooMuch: It is more than a file may hold.
+            TooMuch: A limit is exceeded.
         """
         self.members += members
         self.unpacked_bytes += unpacked_bytes

@@ -87,7 +87,7 @@ def encoding_notes(data: bytes, encoding: Encoding, text: str) -> Notes:
 
 
 def clean(text: str) -> str:
-    r"""Return text with ``\n`` alone as line end and without what no database stores."""
+    r"""Return text with ``\n`` as its only line end, without characters that databases reject."""
     text = _CONTROL.sub("", _BREAKS.sub("\n", text))
     try:
         text.encode("utf-8")

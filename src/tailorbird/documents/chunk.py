@@ -175,7 +175,7 @@ class _Window:
         """Yield chunks, each with the start of the next one.
 
         Args:
-            last: Whether the document ends with this window; else what might go on behind it is
+            last: Whether the document ends with this window; else a chunk that may continue is
                 left to the next one.
         """
         words, count = self.words, len(self.words)

@@ -116,7 +116,7 @@ class Lists:
         number, depth = self.styles.numbers.get(style, ("", ""))
         own_number, own_depth = value(numbering, "numId"), value(numbering, "ilvl")
         number, depth = own_number or number, own_depth or depth
-        if number not in self._nums:  # 0 means none, whatever
+        if number not in self._nums:  # 0 means none, whatever its style
             return None
         counter = self._counter(number)
         if counter is None:

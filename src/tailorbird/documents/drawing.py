@@ -119,7 +119,7 @@ def _points(element: Any) -> dict[int, str]:
         return {}
     texts: dict[int, list[str]] = {}
     levels = [e for e in element.iter() if local(e) in _POINT_LISTS]
-    for level in reversed(levels):  # the innermost names come first
+    for level in reversed(levels):  # the innermost names are first in the file
         form = getattr(child(level, "formatCode"), "text", "") or ""
         for point in level.iterchildren("{*}pt"):
             text = format_value(getattr(child(point, "v"), "text", "") or "", form)

@@ -35,7 +35,7 @@ class ListLevel:
     Attributes:
         form: ``decimal``, ``bullet``, ``none`` ...
         text: The label, with ``%1`` for the number of the first level, and so on.
-        restart: After an item of which level it begins anew, counted from 1; 0 for never, None
+        restart: The level whose items restart it, counted from 1; 0 for never, None
             for any above.
         legal: Whether all numbers in its label are shown as decimals.
     """

@@ -93,7 +93,7 @@ class FileResult:
         digest: Hash of its bytes and of the settings it was read with; empty when skipped before
             it was read.
         mtime_ns: Its time of change; 0 when it is so young that it may change within the clock's
-            grain, so that it must be looked at again.
+            resolution, so that it must be read again.
         notes: Notes to report, such as a guessed encoding.
     """
 

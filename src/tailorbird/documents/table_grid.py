@@ -38,7 +38,7 @@ class Cell:
             beside, ``th`` names whichever its place suggests, ``data`` names nothing. Empty where
             the markup is silent; once one cell of a table is not, empty means ``data``. ``maybe``
             is what programs write by themselves: less than a word of the author's.
-        strong: Whether all its words are bold, which counts where the markup is silent.
+        strong: Whether all its words are bold, which counts without header markup.
     """
 
     text: str

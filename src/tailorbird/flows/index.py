@@ -116,7 +116,7 @@ def add_documents(kb: KnowledgeFolder, documents: Iterable[Document]) -> Indexed
 
 
 def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
-    """Index one file under a name of its own, replacing what had the name.
+    """Index one file under a given name, replacing its predecessor.
 
     Readers see all of its documents change at once: a batch is one transaction.
 

@@ -37,7 +37,7 @@ class KnowledgeBase:
             kb.ask("When are invoices due?").text
 
     Args:
-        path: Its folder; made when there is none.
+        path: Its folder; created if missing.
         **settings: ``embedder="my-model"``, or any setting with its dot as two underscores:
             ``index__chunk_tokens=128``, ``retrieve__k=8``, ``ask__model="RUN"``.
 
@@ -67,13 +67,13 @@ class KnowledgeBase:
         self.close()
 
     def close(self) -> None:
-        """Close its files."""
+        """Close all files."""
         self.store.close()
 
     def add(
         self, sources: Addition | Iterable[Addition], *, sync: bool = False
     ) -> indexing.Indexed:
-        """Add files and texts, or bring those that are there up to date.
+        """Add files and texts, or update existing ones.
 
         Args:
             sources: Paths (files, folders, globs), and texts as ``{"text": ..., "source": ...,
@@ -103,10 +103,10 @@ class KnowledgeBase:
         return tally
 
     def remove(self, sources: str | Path | Iterable[str | Path]) -> int:
-        """Delete documents by source or by file; return how many there were.
+        """Delete documents by source or by file; return the number deleted.
 
         Raises:
-            UserError: One that is not there; none is deleted.
+            UserError: One does not exist; none is deleted.
         """
         named = [sources] if isinstance(sources, str | Path) else sources
         plain = [str(source) for source in named]
@@ -116,14 +116,14 @@ class KnowledgeBase:
     def search(
         self, question: str, k: int | None = None, where: str | None = None
     ) -> list[Passage]:
-        """Return the best passages, best first; no language model is asked.
+        """Return the best passages, best first, without a language model.
 
         Args:
             k: How many; default: ``retrieve.k``.
             where: Condition on the metadata, such as ``year >= 2020 and team = 'billing'``.
 
         Raises:
-            UserError: A condition that cannot be read.
+            UserError: The condition is invalid.
         """
         return self._opened().answerer.passages(question, where, k)
 
@@ -138,7 +138,7 @@ class KnowledgeBase:
         """Answer a question with checked citations; see ``tailor ask --help``.
 
         Args:
-            follow_up: Whether it goes on with the questions before it.
+            follow_up: Whether it continues the questions before it.
 
         Raises:
             UserError: An empty question; a model or an endpoint that fails.
@@ -149,7 +149,7 @@ class KnowledgeBase:
         return conversation.ask(question, where, k)
 
     def verify(self) -> maintenance.Verified:
-        """Check that nothing is lost, half or damaged; `problems` is empty when all is well."""
+        """Check for missing or damaged documents; `problems` is empty if all is well."""
         return maintenance.verify(self.store)
 
     def documents(self) -> list[dict[str, Any]]:

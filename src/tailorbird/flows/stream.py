@@ -26,8 +26,8 @@ from tailorbird.runs.memory_limit import memory_limit
 
 _BLOCK = 10_000
 _SHARE = 1 / 8
-"""Of the memory, what files may take that are held in it: rows take three times as much, and their
-tokens once more."""
+"""The share of memory for files that are loaded: rows take three times as much, and their tokens
+once more."""
 _PACKED, _PACKED_TIMES = (".gz", ".bz2", ".xz", ".zst", ".parquet", ".arrow"), 4
 MOST_JUDGED = 20_000
 """The most validation or test rows split off the training file."""

@@ -26,7 +26,7 @@ from tailorbird.knowledge.protocols import Ranking
 
 # An exact search of this many rows takes 10 ms on a core.
 _EXACT_ROWS = 10_000
-_PROBED = 16  # one list of so many is looked into
+_PROBED = 16  # one list in so many is searched
 _SEGMENTS = 32
 
 _PARTS = ("", "_rows", "_words", "_segments")

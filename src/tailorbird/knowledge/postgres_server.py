@@ -176,7 +176,7 @@ class Server:
         try:
             import psycopg
             from psycopg import errors
-        except ImportError:  # said where the address is read
+        except ImportError:  # reported when the address is parsed
             yield
             return
         try:

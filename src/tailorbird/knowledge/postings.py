@@ -87,7 +87,7 @@ def ranked(
     """Yield each segment with its rows that have a term of the question, and their BM25, unordered.
 
     Args:
-        question: How often each term stands in it.
+        question: The frequency of each term.
         pieces: Segment, term and the entries that `unpack` gave.
         total: Rows of all segments.
         mean: Terms of a text on average.

@@ -200,7 +200,7 @@ class Database(Protocol):
         ...
 
     def listing(self, values: Sequence[Any]) -> Any:
-        """Return the parameter that stands for several numbers or texts after `AMONG`."""
+        """Return the parameter for several numbers or texts after `AMONG`."""
         ...
 
     def storable(self, text: str) -> str:

@@ -197,7 +197,7 @@ def _score(name: str, score: float) -> str:
     if is_share(name) and score in (0, 1):
         return "right" if score else "wrong"
     if is_at_most_one(name) and not is_share(name):
-        return f"{score:.2f}"  # one answer's score is no finer
+        return f"{score:.2f}"  # one answer's score has no more precision
     return display.metric(name, score)
 
 

@@ -67,7 +67,7 @@ class ReportTable:
         self.report = report
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """Draw for the width at hand."""
+        """Draw for the available width."""
         from rich.padding import Padding
         from rich.text import Text
 

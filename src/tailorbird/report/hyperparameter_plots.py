@@ -149,7 +149,7 @@ def _score_scale(search: Search, scores: Sequence[float]) -> svg.Scale:
     low, high = min(scores) - margin, max(scores) + margin
     if is_at_most_one(search.metric):
         high = min(1.0, high)
-    # Better is up, also where that means less.
+    # Better is up, even if that means a lower value.
     low, high = (low, high) if sign(search.metric) > 0 else (high, low)
     return svg.Scale(low, high, BOTTOM, TOP + 8)
 

@@ -69,7 +69,7 @@ def curve_grid(curve: LearningCurve) -> Grid:
 
 
 def gain_words(curve: LearningCurve, gain: Gain) -> str:
-    """Return the gain from so many more labels, in words."""
+    """Return the expected gain from more labels, in words."""
     way = sign(curve.metric)
     ends = sorted((way * gain.low, way * gain.high))
     low, high = (display.difference(curve.metric, end) for end in ends)

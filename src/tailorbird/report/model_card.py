@@ -32,7 +32,7 @@ from tailorbird.yaml_text import write_yaml
 
 HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
 WEAK = 0.15  # a class this far below macro-F1 gets a warning
-FEW = 10  # fewer test texts say
+FEW = 10  # fewer test texts say little about a class
 
 
 def model_card(report: Report, arm: ArmReport) -> str:

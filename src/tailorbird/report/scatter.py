@@ -1,4 +1,4 @@
-"""Plot of quality against cost: one named dot per arm."""
+"""Plot of quality against cost: one dot per arm, with names placed without overlap."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tailorbird.report.arms import (
 
 GLYPH = 6.9  # mean advance of the 12.5 px label font, a little generous
 HALF_LINE = 8.0
-TOUCHING = 14.0  # a name this near its dot needs no line to it
+TOUCHING = 14.0  # a name this near its dot needs no line
 ROUNDS = 4
 DISTANCES = (11.0, 19.0, 30.0, 44.0, 60.0, 80.0)
 ANGLES = (0, 180, 337.5, 22.5, 157.5, 202.5, 315, 45, 135, 225, 270, 90, 292.5, 67.5, 112.5, 247.5)
@@ -40,7 +40,7 @@ class Rect:
     bottom: float
 
     def overlap(self, other: "Rect") -> float:
-        """Return the area both cover."""
+        """Return the area of the intersection."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         return width * height if width > 0 and height > 0 else 0.0
@@ -55,7 +55,7 @@ class Rect:
         )
 
     def distance(self, point: Point) -> float:
-        """Return how far a point is from this box; 0 inside."""
+        """Return the distance of a point from this box; 0 inside."""
         across = max(self.left - point[0], 0.0, point[0] - self.right)
         down = max(self.top - point[1], 0.0, point[1] - self.bottom)
         return math.hypot(across, down)
@@ -63,7 +63,7 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class NamePlace:
-    """Where a name stands; ``foot`` is the end of the line from its dot."""
+    """The place of a name; ``foot`` is the end of the line from its dot."""
 
     rect: Rect
     anchor: str
@@ -74,14 +74,14 @@ class NamePlace:
 
     @property
     def needs_line(self) -> bool:
-        """Whether the name is too far from its dot to be read as its own."""
+        """Whether the name is too far from its dot to be assigned to it."""
         return self.distance > TOUCHING
 
 
 def place_names(
     dots: Sequence[tuple[float, float, str]], obstacles: Sequence[Rect], bounds: Rect
 ) -> list[NamePlace]:
-    """Choose a place per name, in a few rounds so that early names may give way to later ones."""
+    """Choose a place per name, in a few rounds so that early names can yield to later ones."""
     choices = [
         [(at, _cost_on_paper(at, obstacles, bounds)) for at in _candidates(x, y, name)]
         for x, y, name in dots
@@ -122,7 +122,7 @@ def _cost_on_paper(at: NamePlace, obstacles: Sequence[Rect], bounds: Rect) -> fl
 def _cost_of_doubt(
     at: NamePlace, own: Point, others: Sequence[Point], names: Sequence[NamePlace]
 ) -> float:
-    """Charge for covering dots and names, and for a name that could belong to another dot."""
+    """Return the cost of covering dots and names, and of ambiguity with another dot."""
     cost = sum(4 * at.rect.overlap(name.rect) for name in names)
     for dot in others:
         gap = at.rect.distance(dot)

@@ -77,7 +77,7 @@ def new_folder(final: Path) -> Iterator[Path]:
             sync_all(part)
             replace_folder(part, final)
     finally:
-        remove(part)  # half of it helps nobody on a full disk
+        remove(part)  # frees space on a full disk
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
         except OSError:
             handle.close()
             raise
-        # Whoever held it before may have removed the file: then it locks nothing any more.
+        # The previous owner may have removed the file, which then locks nothing.
         if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
             break
         handle.close()

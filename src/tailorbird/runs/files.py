@@ -83,7 +83,7 @@ def _text(path: Path) -> str:
 
 def _value(text: str) -> Any:
     value = json.loads(text)
-    if "\\ud" in text.lower():  # half a surrogate pair, which cannot be
+    if "\\ud" in text.lower():  # half a surrogate pair, which cannot be written again
         json.dumps(value, ensure_ascii=False).encode()
     return value
 

@@ -1,8 +1,7 @@
-"""Work on the nodes of a Ray cluster: a function and a value go there, a value comes back.
+"""Runs functions on the nodes of a Ray cluster; only a function, a value and a result are sent.
 
-Nodes need no storage in common. Work whose node dies is done again by Ray on another, and its
-value arrives once. Of Ray only tasks are used: Ray Tune hangs when nodes are lost (ray#18808,
-ray#41362).
+Nodes need no shared storage. Ray repeats the work of a dead node on another, and its value arrives
+once. Only Ray's tasks are used: Ray Tune hangs when nodes are lost (ray#18808, ray#41362).
 """
 
 import contextlib
@@ -30,7 +29,7 @@ Value = TypeVar("Value")
 
 
 class TaskFailed(Exception):  # noqa: N818 - for the one who asked, who has another way
-    """Work on a node ended with an error that is nobody's fault in what they gave."""
+    """Work on a node ended with an internal error."""
 
 
 class RayNodes:
@@ -44,7 +43,7 @@ class RayNodes:
         gpus: Of all nodes together.
 
     Raises:
-        UserError: Ray is not installed, no cluster is there, or its versions are others.
+        UserError: Ray is not installed, no cluster is reachable, or its versions differ.
     """
 
     def __init__(self, address: str) -> None:
@@ -58,8 +57,8 @@ class RayNodes:
                 "start one with `ray start --head`, join it on this machine too, and give --ray "
                 "the address that it tells",
             ) from error
-        # What tasks print comes on stderr; on stdout, which is the report's, Ray tells pages of its
-        # own state whenever a node dies.
+        # Tasks print to stderr; on stdout, which is the report's, Ray prints pages of its own state
+        # whenever a node dies.
         self._stdout = contextlib.redirect_stdout(io.StringIO())
         self._stdout.__enter__()
         self._alive = self._nodes()
@@ -78,12 +77,12 @@ class RayNodes:
 
     @property
     def width(self) -> int:
-        """How many tasks run at once, each with a GPU where there are any, else with a core."""
+        """The number of tasks at a time, each with a GPU if there are any, else with a core."""
         return self.gpus or max(1, sum(self.cores))
 
     @property
     def largest_memory(self) -> int:
-        """The most memory in bytes that a node offers."""
+        """The largest memory of a node, in bytes."""
         return int(max(node.get("memory", 0) for node in self._alive.values()))
 
     def call(
@@ -94,14 +93,14 @@ class RayNodes:
         cores: int = 1,
         memory_bytes: int = 0,
     ) -> Any:
-        """Return what `function` makes of `request` on a node, whichever does it in the end.
+        """Return the result of `function` for `request`, computed on some node.
 
         Args:
-            function: One of a module.
-            request: Its argument; what can be pickled.
-            title: What Ray calls the task.
-            cores: How many it has.
-            memory_bytes: What it asks for, at most what the largest node offers.
+            function: A module-level function.
+            request: Its picklable argument.
+            title: The task's name in Ray.
+            cores: The task's number of cores.
+            memory_bytes: The requested memory, at most that of the largest node.
 
         Raises:
             UserError: No node is left that could do it, one has another version, or a fault of the
@@ -131,14 +130,14 @@ class RayNodes:
     def each(self, work: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[Value]:
         """Yield the results of `work`, which may `call`, in the order of the items.
 
-        Items are taken as nodes become free, so that what they stand for need not fit the memory.
+        Items are consumed as nodes become free, so they need not all fit into memory.
         """
         waiting: deque[Future[Value]] = deque()
         with ThreadPoolExecutor(2 * self.width) as pool:
             try:
                 for item in items:
                     waiting.append(pool.submit(work, item))
-                    # One more for each node to go on with.
+                    # One more per node, so that it need not wait.
                     if len(waiting) >= 2 * self.width:
                         yield waiting.popleft().result()
                 while waiting:
@@ -149,7 +148,7 @@ class RayNodes:
                 raise
 
     def stop(self) -> None:
-        """Stop the tasks: Ctrl-C reaches no other machine."""
+        """Stop the tasks, since Ctrl-C does not reach other machines."""
         self._stopped = True
         for task in list(self._tasks):
             with contextlib.suppress(Exception):
@@ -182,7 +181,7 @@ class RayNodes:
             raise TaskFailed(" ".join(str(error).split())[:_LONGEST_MESSAGE]) from error
 
     def _can_run(self, needs: Mapping[str, Any]) -> bool:
-        """Return whether a node that lives is large enough; tell of those that were lost."""
+        """Return whether a live node is large enough; report lost nodes."""
         nodes = self._nodes()
         with self._guard:
             lost = self._alive.keys() - nodes.keys()
@@ -196,18 +195,18 @@ class RayNodes:
         )
 
     def _nodes(self) -> dict[str, dict[str, float]]:
-        """Return the resources of every node that lives, by its id."""
+        """Return the resources of every live node, by its id."""
         return {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
 
 
 def on_node(function: Callable[[Any], Any], request: Any, version: str, directory: str) -> Any:
-    """Return what a function makes of a request on the node that this runs on.
+    """Return the result of a function for a request on this node.
 
     Args:
-        function: It.
+        function: The function.
         request: Its argument.
-        version: Of the tailorbird that asks.
-        directory: The folder that relative paths start from, where there is one like it.
+        version: The caller's version of tailorbird.
+        directory: The folder of relative paths, if it exists here.
 
     Raises:
         UserError: Another version is installed here.
@@ -223,22 +222,22 @@ def on_node(function: Callable[[Any], Any], request: Any, version: str, director
 
 
 def _reachable(address: str) -> dict[str, str]:
-    """Return what else Ray must be told of an address.
+    """Return further arguments for Ray's connection to an address.
 
     Raises:
-        OSError: Nobody listens there: Ray itself would try for minutes.
+        OSError: The address is unreachable, which Ray itself would retry for minutes.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return {}
     socket.create_connection((host, int(port)), _CONNECTING_SECONDS).close()
-    # 127.0.0.1 stands for the machine's address in the network; the rest of the loopback is itself.
+    # Ray replaces 127.0.0.1 by the machine's network address, but no other loopback address.
     loopback = host.startswith("127.") and host != "127.0.0.1"
     return {"_node_ip_address": host} if loopback else {}
 
 
 def _library() -> Any:
-    """Import Ray, which is to say nothing to its makers, and to us every line once.
+    """Import Ray, without its telemetry and deduplication of log lines.
 
     Raises:
         UserError: It is not installed.

@@ -1,7 +1,7 @@
-"""Bodies of requests, in the shapes that clients of OpenAI, vLLM, TEI and Cohere send.
+"""Request bodies in the formats of OpenAI, vLLM, TEI and Cohere.
 
-A field that is not here is refused, and so is a value here that asks for what is not done: nothing
-is ignored but what says who asks and changes no answer (`user`, `metadata` and such).
+Unknown fields and unsupported values are refused; only fields that identify the caller and do not
+change the answer (`user`, `metadata` and such) are ignored.
 """
 
 from typing import Annotated, Any, Literal

@@ -66,7 +66,7 @@ def _fit_classes(
     fit = LogisticRegression(C=1.0, max_iter=500, fit_intercept=intercept)
     fit.fit(features, targets)
     weights, bias = fit.coef_, fit.intercept_
-    if len(weights) == 1:  # scikit-learn has one row for
+    if len(weights) == 1:  # scikit-learn has one row for two classes
         weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
     return weights, bias
 

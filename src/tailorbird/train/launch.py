@@ -219,7 +219,7 @@ def main() -> int:
         _connect(count, index, store)
         follow(RankGroup(count, index))
     except ProcessLost:
-        return ProcessLost.exit_code  # the leader has ended, so there is nobody
+        return ProcessLost.exit_code  # the leader has ended: nobody to report to
     return 0
 
 

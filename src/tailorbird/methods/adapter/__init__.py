@@ -1,4 +1,4 @@
-"""Bottleneck adapters: what can be set."""
+"""Options and facts of bottleneck adapters."""
 
 from collections.abc import Mapping
 from pathlib import Path

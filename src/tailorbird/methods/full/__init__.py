@@ -1,4 +1,4 @@
-"""Full fine-tuning: what can be set."""
+"""Options and facts of full fine-tuning."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""LoRA: what can be set."""
+"""Options and facts of LoRA."""
 
 import json
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.n
     return {**base, **own, **scaled}
 
 
-# What PEFT writes of plain LoRA that is not empty; other settings would change what it computes.
+# PEFT's non-empty settings of plain LoRA; others would change its computation.
 _PLAIN = {
     "peft_type": "LORA", "bias": "none", "init_lora_weights": True,
     "megatron_core": "megatron.core", "qalora_group_size": 16, "inference_mode": True,

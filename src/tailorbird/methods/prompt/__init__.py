@@ -1,4 +1,4 @@
-"""Prompt tuning: what can be set."""
+"""Options and facts of prompt tuning."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -50,7 +50,7 @@ class PromptTuning(PeftMethod):
         model: nn.Module = get_peft_model(base.model, prompt)
         prompt.base_model_name_or_path = hub_name(base.name)
         prompt.tokenizer_name_or_path = hub_name(base.name)
-        prompt.tokenizer_kwargs = None  # whoever loads it decides that anew
+        prompt.tokenizer_kwargs = None  # decided again on loading
         return _ready(model, base)
 
     def load(self, base: Base, folder: Path) -> "nn.Module":

@@ -1,4 +1,4 @@
-"""QLoRA: what can be set, and whether it works here."""
+"""Options and facts of QLoRA, and whether it works on this machine."""
 
 from typing import Literal
 
