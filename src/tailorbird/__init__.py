@@ -1,16 +1,14 @@
-"""Adapt a language model to your own task, every way, and see which way is best.
+"""Adapt a language model to your own task in several ways, and find out which is best.
 
 The functions here are the verbs of the command line::
 
     import tailorbird
 
-    report = tailorbird.compare("train.csv", test="test.csv", output="RUN")
-    predictor = tailorbird.load("RUN")
-    predictor.predict(["a gorgeous, witty film"])
+    report = tailorbird.compare("train.csv", test="test.csv", output="RUN") predictor =
+    tailorbird.load("RUN") predictor.predict(["a gorgeous, witty film"])
 
-    with tailorbird.KnowledgeBase("KB") as kb:
-        kb.add("docs/")
-        kb.ask("How do I merge an adapter?").text
+    with tailorbird.KnowledgeBase("KB") as kb: kb.add("docs/") kb.ask("How do I merge an
+    adapter?").text
 """
 
 import os
@@ -68,8 +66,8 @@ def tune(data: "Data", *, resume: bool = False, **settings: Any) -> "Report":
     """Train one model with one method; see ``tailor tune --help``.
 
     Args:
-        data: A file, several, a pattern, a folder or a set on the hub, as on the command line.
-        resume: Go on with the run in ``output``.
+        data: A file, several, a pattern, a folder or a hub data set, as on the command line.
+        resume: Resume the run in ``output``.
         **settings: ``method="lora"``, ``output="RUN"``, or any setting with its dot as two
             underscores: ``train__learning_rate=1e-4``.
 
@@ -86,7 +84,7 @@ def compare(
 ) -> "Report | QuestionsReport":
     """Run every method on the same split; see ``tailor compare --help`` and `tune`.
 
-    With ``store=`` or ``documents=`` the data are questions, which are answered from the documents
+    With ``store=`` or ``documents=`` the data are questions, answered from the documents
     and without them.
     """
     from tailorbird.flows.compare import compare as flow
@@ -115,11 +113,11 @@ def evaluate(
 def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor":
     """Load a run; the result's `predict` takes a list of texts, or of prompts.
 
-    A run that answers in words also has `stream(prompt)`, which yields an answer as it is written.
+    A generative run also has `stream(prompt)`, which yields an answer as it is generated.
 
     Args:
         run: Its folder.
-        trust_remote_code: Run Python code that came with its model; only for authors you trust.
+        trust_remote_code: Run Python code that came with its model; only if you trust the author.
 
     Raises:
         UserError: There is no finished run, or it is damaged.

@@ -24,7 +24,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """A number of threads for torch's products."""
+    """A number of threads for torch."""
 
     count: int
     words: str

@@ -71,7 +71,7 @@ _SURE_LETTERS = 3
 
 
 class NotText(ValueError):
-    """Why bytes are no text."""
+    """The bytes are not text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def duplicates(names: Sequence[str]) -> list[str]:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Return names of which each is another: the second `note` is called ``note (2)``.
+    """Make names distinct: the second `note` becomes ``note (2)``.
 
     >>> unique_names(["note", "id", "note"])
     ['note', 'id', 'note (2)']

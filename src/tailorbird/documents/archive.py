@@ -47,7 +47,7 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
 
 
 class TooMuch(Unreadable):
-    """Why an archive is refused as a whole, rather than read in part."""
+    """An archive exceeds its limits and is refused as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +147,12 @@ def read_archive(
 def read_compressed(
     path: Path, source: str, options: ReadOptions, allowance: Allowance, read: Read
 ) -> tuple[list[Document], Notes]:
-    """Read a file that is compressed for itself.
+    """Read a single compressed file.
 
     What is compressed, as its kind: `page.md.gz` as Markdown, `all.tar.gz` as an archive.
 
     Raises:
-        Unreadable: It is damaged or too large, or what it was cannot be read.
+        Unreadable: It is damaged or too large, or its content cannot be read.
         MemoryError: It needs more memory than the worker may use.
     """
     allowance.enter()
@@ -167,7 +167,7 @@ def read_compressed(
 
 @dataclass
 class _Reading:
-    """The results of an archive's members."""
+    """Collects the results of an archive's members."""
 
     documents: list[Document] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)

@@ -40,7 +40,7 @@ _LONGEST_SAMPLE = 60
 
 
 def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a DOCX; what was deleted under tracked changes is left out.
+    """Read a DOCX, without deletions under tracked changes.
 
     Headings by style in any language, items and headings with their numbers, tables, text boxes,
     charts with their numbers, SmartArt; footnotes and endnotes at the end; pages as Word last noted

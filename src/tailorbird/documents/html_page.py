@@ -165,7 +165,7 @@ class _List:
 
 
 class PageWriter:
-    """Walks a page's elements; words gather until a block ends."""
+    """Walks a page's elements; collects words until a block ends."""
 
     def __init__(self, builder: TextBuilder, notes: Notes, left_out: Container[Any] = ()) -> None:
         self.builder, self.notes = builder, notes

@@ -28,7 +28,7 @@ _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 
 
 def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a message as mail programs save it.
+    """Read an EML message.
 
     Sender, recipients, date, the words (of several versions the plain one, if it has any), and the
     messages that it forwards; attachments are named, not read.
@@ -255,7 +255,7 @@ def _iso(date: str) -> str:
 
 
 def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a message as Outlook saves it.
+    """Read an Outlook message.
 
     Sender, recipients, date and the words; attachments are named, not read.
     """

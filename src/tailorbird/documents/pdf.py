@@ -43,7 +43,7 @@ _MOST_IN_ALL = 6_000_000
 
 
 def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a PDF; what is left out of it is noted.
+    """Read a PDF; omissions are noted.
 
     The text layer, page by page, in reading order (columns, turned pages, right-to-left script),
     words that a hyphen parts whole, raised numbers as `10^6`; headings by bookmarks and by font;

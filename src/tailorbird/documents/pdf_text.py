@@ -196,7 +196,7 @@ class _Writer:
         self.builder.block(join_lines(texts, self._is_word))
 
     def _complete(self, last: Line, following: int) -> None:
-        """Take the rest of a word that was parted at the end of a page from the next one."""
+        """Complete a word split at the end of a page with its rest from the next page."""
         if following >= len(self.pages) or not self.pages[following].lines:
             return
         after = self.pages[following].lines[0]

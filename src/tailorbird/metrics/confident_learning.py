@@ -15,7 +15,7 @@ class Doubt(NamedTuple):
     """An example whose label is likely wrong.
 
     Attributes:
-        margin: The probability of that class minus that of the label.
+        margin: The probability of the suggested class minus that of the label.
     """
 
     example: int

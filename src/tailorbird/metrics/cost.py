@@ -13,7 +13,7 @@ MAJORITY, MEAN, NEAREST, BASE = "majority", "mean", "nearest", "base"
 BLIND = (MAJORITY, MEAN)
 """Arms that answer the same whatever the text."""
 UNTRAINED = frozenset({*BLIND, NEAREST, BASE, "rag", "probe"})
-"""x"""
+"""Arms that leave the language model as it is."""
 KEEPS_NOTHING = frozenset({BASE})
 """Arms for which nothing is kept beside the base model, which every arm needs."""
 

@@ -40,7 +40,7 @@ class Predicted:
 def predict(
     model: Model, encoded: Encoded, pad_id: int, device: Device, title: str = ""
 ) -> Predicted:
-    """Return the model's class probabilities, in the format it was trained in."""
+    """Return the model's class probabilities, in its training precision."""
     started = time.perf_counter()
     logits = np.empty((0, 0), dtype=np.float32)
     for indices, _, rows in _read(model, encoded, pad_id, device, title):

@@ -47,7 +47,7 @@ class Report(Generic[Arm, Sections]):
         return self.sections.data
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; the sections' fields stand beside the report's own."""
+        """Return plain JSON values, with the sections' fields beside the report's own."""
         plain = asdict(self)
         head = {"schema_version": plain.pop("schema_version"), "kind": plain.pop("kind")}
         flat: dict[str, Any] = head | plain.pop("sections") | plain

@@ -109,12 +109,12 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class WrittenAnswer:
-    """What an arm wrote for one test prompt.
+    """An arm's answer to one test prompt.
 
     Attributes:
         score: The headline metric of this answer.
         loss: Mean loss of the reference in nats per token.
-        nearest: Training examples like it.
+        nearest: Similar training examples.
     """
 
     row: int
@@ -128,7 +128,7 @@ class WrittenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Loss on a text that was not trained on, in nats per token, before and after training."""
+    """Loss on an unrelated text, in nats per token, before and after training."""
 
     before: float
     after: float

@@ -46,7 +46,7 @@ class Rect:
         return width * height if width > 0 and height > 0 else 0.0
 
     def outside(self, other: "Rect") -> float:
-        """Return by how many pixels this box sticks out of another."""
+        """Return the distance in pixels by which this box exceeds another."""
         return (
             max(0.0, other.left - self.left)
             + max(0.0, self.right - other.right)

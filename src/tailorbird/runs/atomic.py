@@ -67,7 +67,7 @@ def new_file(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """Yield a folder to fill; it takes its name only when everything is in it."""
+    """Yield a folder to fill, which gets its name only once it is complete."""
     part = final.with_name(f".{final.name}.part")
     remove(part)
     try:

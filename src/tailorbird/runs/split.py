@@ -15,7 +15,7 @@ _PARTS = ("train", "validation", "test")
 
 
 def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, str]) -> None:
-    """Write the three parts as JSONL and the rest as JSON; examples on disk are there already."""
+    """Write the three parts as JSONL and the rest as JSON; examples on disk are already written."""
     on_disk = isinstance(split.train, ExamplesOnDisk)
     for part in _PARTS[on_disk:]:
         folder.write_rows(f"{DATA}/{part}.jsonl", (asdict(e) for e in getattr(split, part)))

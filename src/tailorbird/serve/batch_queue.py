@@ -260,7 +260,7 @@ class BatchQueue(SupervisedQueue):
         self, worker: QueueWorker, batch: list[Item], outputs: Any,
         error: BaseException | None,
     ) -> bool:  # fmt: skip
-        """Hand outputs on; return False when this worker was replaced meanwhile."""
+        """Deliver outputs; return False if this worker was replaced meanwhile."""
         with self._changed:
             if worker.replaced:
                 return False

@@ -146,7 +146,7 @@ def _head(body: Writing, form: AnswerForm, chunk: bool = False) -> dict[str, Any
 
 
 def usage_of(prompt: int, completion: int) -> dict[str, int]:
-    """Return OpenAI's count of tokens."""
+    """Return OpenAI's token counts."""
     total = prompt + completion
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
 

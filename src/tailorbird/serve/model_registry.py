@@ -118,7 +118,7 @@ class ModelRegistry:
         """Open a base model.
 
         Raises:
-            UserError: The name is taken, or it cannot be had.
+            UserError: The name is taken, or it cannot be loaded.
         """
         self._need_free(name)
         self.add(name, open_model(model, self.config, self.weights))
@@ -127,7 +127,7 @@ class ModelRegistry:
         """Open a knowledge base.
 
         Raises:
-            UserError: The name is taken, or there is none.
+            UserError: The name is taken, or it does not exist.
         """
         self._need_free(name)
         store = ServedStore(folder, self.config, self.weights)

@@ -1,4 +1,4 @@
-"""Runs that come and go while others are served, in vLLM's shapes."""
+"""Routes that load and unload runs while others are served, in vLLM's format."""
 
 import asyncio
 import gc
@@ -68,7 +68,7 @@ def _root(registry: ModelRegistry) -> Path:
 
 
 def _place(registry: ModelRegistry, folder: str) -> Path:
-    """Return a folder below the one that is allowed, links followed."""
+    """Return a folder below the allowed one, with links resolved."""
     root = _root(registry)
     try:
         place = (root / folder).resolve()

@@ -1,4 +1,4 @@
-"""Knowledge bases: questions with checked citations, searches, and documents that come and go."""
+"""Routes of knowledge bases: questions with checked citations, searches, documents."""
 
 import asyncio
 import re
@@ -58,7 +58,7 @@ class MetadataFilter(Body):
     value: Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=1000)]
 
     def words(self) -> str:
-        """Return it as `tailor ask` takes conditions.
+        """Return it in the syntax of `tailor ask`.
 
         Raises:
             RequestFault: One value where several are needed, or the other way round.
@@ -148,7 +148,7 @@ def _length(entry: Entry, text: str) -> int:
 async def _ask_events(
     entry: Entry, body: AskBody, history: tuple[tuple[str, str], ...], seconds: float
 ) -> AsyncGenerator[str, None]:
-    """Yield what a stream says; the first is there when the question was taken."""
+    """Yield the events of a stream; the first one follows admission."""
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -193,7 +193,7 @@ async def _after(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[
 
 
 def shown_answer(answer: Answer, store: str) -> dict[str, Any]:
-    """Return an answer as plain values, with where each document can be read."""
+    """Return an answer as plain values, with the URL of each document."""
     plain = asdict(answer)
     plain["model"] = store
     plain["dropped"] = [{"passage": p, "why": why} for p, why in plain["dropped"]]
@@ -208,7 +208,7 @@ def _place(store: str, source: str) -> str:
 
 
 def annotations_of(answer: Answer, store: str) -> list[dict[str, Any]]:
-    """Return where the marks stand, ``text[start_index:end_index]``, and what they cite."""
+    """Return the citations' positions, ``text[start_index:end_index]``, and sources."""
     cited = {c.number: c for claim in answer.claims for c in claim.citations}
     rows = []
     for mark in _MARK.finditer(answer.text):
@@ -340,7 +340,7 @@ async def put_document(store: str, source: str, request: Request) -> Response:
         finally:
             folder.cleanup()
 
-    # A client that leaves does not undo what it sent: it is published whole, or not at all.
+    # A client that disconnects does not cancel its upload: it is published whole, or not at all.
     task = asyncio.ensure_future(asyncio.to_thread(work))
     if "text/event-stream" in request.headers.get("accept", ""):
         return StreamingResponse(_stages(task, source, size), media_type="text/event-stream")

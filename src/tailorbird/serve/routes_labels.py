@@ -1,4 +1,4 @@
-"""What runs of labels and numbers answer: decisions, classify, predict, and which words count."""
+"""Routes of label and number predictions: decisions, classify, predict, word importance."""
 
 import re
 import time
@@ -35,7 +35,7 @@ async def answers_of(
     request: Request, entry: Entry, model: HeadModel, texts: Sequence[Any], param: str,
     cut: bool = False,
 ) -> tuple[list[Any], list[int]]:  # fmt: skip
-    """Return what a model says of texts, and their lengths in tokens."""
+    """Return a model's predictions for texts, and their lengths in tokens."""
     registry = registry_of(request)
     assert entry.queue is not None
     entry.queue.check_capacity(len(texts))
@@ -45,7 +45,7 @@ async def answers_of(
 
 
 def need_labels(model: HeadModel, tasks: Sequence[str], param: str = "model") -> None:
-    """Refuse models of other tasks than a route answers, and those that read pairs."""
+    """Refuse models of other tasks than the route's, and models on pairs."""
     if model.pairs:
         raise refuse("this run reads pairs of texts: use /predict or /score", param)
     if model.task not in tasks:
@@ -92,7 +92,7 @@ def _check_question(question: Any, model: HeadModel) -> None:
 
 
 def _decision(question: Any, probabilities: dict[str, float], model: HeadModel) -> dict[str, Any]:
-    """Return one answer; of some of the labels, their probabilities given that it is one of them.
+    """Return one answer; for a subset of the labels, their probabilities conditional on the subset.
 
     A score is the expected level, counted from 0.
     """
@@ -175,7 +175,7 @@ async def predict(body: PredictBody, request: Request) -> Response:
 
 
 def _tei_inputs(content: Any, model: HeadModel) -> tuple[list[Any], bool]:
-    """Return texts or pairs, and whether they are a batch."""
+    """Return texts or pairs, and whether they form a batch."""
     batch = isinstance(content, list) and bool(content) and isinstance(content[0], list)
     if isinstance(content, list) and not content:
         raise refuse("give at least one text", "inputs", "empty")
@@ -240,7 +240,7 @@ async def explain(body: ExplainBody, request: Request) -> Response:
 async def _neighbours(
     request: Request, entry: Entry, model: HeadModel, text: str, answer: Any
 ) -> Sequence[Neighbour]:
-    """Return the training examples nearest to a text: those that voted, or another arm's."""
+    """Return the training examples nearest to a text: this arm's voters, or another arm's."""
     own: Sequence[Neighbour] = getattr(answer, "neighbours", ())
     if own or entry.near is None:
         return own
@@ -260,11 +260,11 @@ def _explained(label: str | None, model: HeadModel, answer: Any) -> str:
     return label
 
 
-# --- where words stand ------------------------------------------------------------------------
+# --- positions of words ---------------------------------------------------------------------
 
 
 def word_spans(text: str, most: int) -> list[tuple[int, int]]:
-    """Return the places of a text's words; of more than `most`, of groups of neighbours.
+    """Return the spans of a text's words, or of at most `most` groups of neighbouring words.
 
     >>> word_spans("a big  dog", 8)
     [(0, 1), (2, 5), (7, 10)]
@@ -278,11 +278,11 @@ def word_spans(text: str, most: int) -> list[tuple[int, int]]:
 
 
 def entities_of(text: str, answer: Any) -> list[dict[str, Any]]:
-    """Return the entities that a run of word labels marks, as Hugging Face's pipeline shapes them.
+    """Return the entities of a token-classification run, in the format of Hugging Face's pipeline.
 
     Args:
-        text: As it was given; its words stand between white space.
-        answer: A `Tagged`. Where its labels mark no entities, every word is one of its own.
+        text: The original text; its words are separated by whitespace.
+        answer: A `Tagged`. If its labels mark no entities, every word is one.
     """
     places = [match.span() for match in _WORD.finditer(text)]
     rows: list[tuple[str, int, int]] = [

@@ -1,4 +1,4 @@
-"""What OpenAI's clients ask for: models, chats, completions and embeddings."""
+"""Routes of OpenAI's API: models, chats, completions and embeddings."""
 
 import asyncio
 import base64
@@ -100,13 +100,13 @@ async def chat(body: ChatBody, request: Request) -> Response:
 
 
 def _check_stream(body: Writing) -> None:
-    """Refuse options of a stream where none is asked for, as OpenAI and vLLM do."""
+    """Refuse stream options without a stream, as OpenAI and vLLM do."""
     if body.stream_options is not None and not body.stream:
         raise refuse("stream_options needs stream", "stream_options")
 
 
 def conversation(turns: Sequence[Turn]) -> list[Message]:
-    """Return a conversation that ends with a person's words.
+    """Return a conversation that ends with a user's message.
 
     Raises:
         RequestFault: It ends otherwise.
@@ -161,7 +161,7 @@ def _sampling(
         raise refuse(f"at most {limit:,} tokens are written", "max_tokens")
     return model.sampling(
         temperature=body.temperature, top_p=body.top_p, stop=body.stops, max_new_tokens=most,
-        # Nobody said: then each answer is drawn anew.
+        # Without a seed, each answer has a new one.
         seed=secrets.randbelow(2**31) if body.seed is None else body.seed % 2**63,
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def _sampling(
 async def _copied(
     model: WritingModel, messages: list[Message], body: ChatBody, request: Request
 ) -> Response:
-    """Answer by the training example that is nearest: nothing is written."""
+    """Answer with the nearest training example, without generation."""
     settings = ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens")
     for name in (*settings, "n"):
         if getattr(body, name) not in (None, 1):

@@ -1,4 +1,4 @@
-"""The playground's files, and what it asks besides: evidence, disagreements, corrections."""
+"""Routes of the playground: its files, evidence, disagreements, corrections."""
 
 import asyncio
 from collections.abc import Iterator
@@ -118,7 +118,7 @@ def evidence_of(arm: Path) -> dict[str, Any]:
     """Return an arm's headline score with its interval, calibration and costs.
 
     Raises:
-        UserError: There is no report of it, or it is damaged.
+        UserError: Its report is missing or damaged.
     """
     folder = arm if (arm / REPORT).is_file() else arm.parent.parent
     report = read_report(RunFolder(folder))
@@ -142,10 +142,10 @@ def evidence_of(arm: Path) -> dict[str, Any]:
 def disagreements(first: Path, second: Path) -> dict[str, Any]:
     """Return the test examples on which two arms of one comparison disagree.
 
-    Those come first that one of them is surest of.
+    Examples with the most confident predictions come first.
 
     Raises:
-        UserError: They were not tested on the same examples.
+        UserError: The arms were tested on different examples.
     """
     one, other = dict(_rows(first)), dict(_rows(second))
     shared = [key for key in one if key in other and one[key]["text"] == other[key]["text"]]

@@ -1,4 +1,4 @@
-"""How well texts answer a question: score and rerank, in the shapes of vLLM, Cohere and TEI."""
+"""Routes that score and rerank texts for a question, in the formats of vLLM, Cohere and TEI."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -67,20 +67,20 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Ranker:
-    """What scores pairs of a question and a text.
+    """Scores pairs of a question and a text.
 
     Attributes:
-        score: Pairs, and whether they may be cut -> scores and the tokens read.
+        score: Maps pairs, and whether they may be truncated, to scores and the number of tokens.
     """
 
     score: Callable[[Pairs, bool], Awaitable[tuple[list[float], int]]]
 
 
 def _ranker_of(registry: ModelRegistry) -> Callable[[Entry], Ranker | None]:
-    """Return what makes a ranker of an entry.
+    """Return the function that creates an entry's ranker.
 
-    A knowledge base's cross-encoder where it has one, else the cosine of its vectors; a run that
-    learnt one number for two texts, that number.
+    It is a knowledge base's cross-encoder, or else the cosine of its vectors; for a regression run
+    on pairs, its number.
     """
     seconds = registry.limits.deadline_seconds
 

@@ -132,7 +132,7 @@ def _checked(test: WritingTest) -> int:
 
 
 def values_of(marked: Marked, test: WritingTest) -> dict[str, np.ndarray]:
-    """Return per-example arrays: each metric by name, and the losses of all test sequences."""
+    """Return per-example arrays: each metric by name, and the losses of test sequences."""
     values: dict[str, np.ndarray] = {}
     if marked.answers is not None:
         values |= {f"test/{name}": array for name, array in marked.answers.values.items()}

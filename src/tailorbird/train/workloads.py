@@ -43,7 +43,7 @@ class LabelWork:
         return float(len(indices))
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch into micro-batches."""
+        """Split a batch into micro-batches."""
         size = self.micro_batch_size
         return [indices[i : i + size] for i in range(0, len(indices), size)]
 

@@ -45,7 +45,7 @@ class LoraOptions(LowRankOptions):
 
 
 def parameters(options: Mapping[str, Any], hidden: int, inner: int, layers: int) -> float:
-    """Return how many weights a low-rank update of every linear layer has."""
+    """Return the number of weights in a low-rank update of every linear layer."""
     return layers * int(options["rank"]) * (11.0 * hidden + 3 * inner)
 
 
@@ -71,7 +71,7 @@ _READ = {
 
 
 def _plain_scale(folder: Path) -> float:
-    """Return what the product of the two matrices is multiplied by, of plain LoRA."""
+    """Return plain LoRA's factor on the product of the two matrices."""
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     others = {name: value for name, value in settings.items() if value and name not in _READ}
     if others.items() - _PLAIN.items() or settings["init_lora_weights"] is not True:

@@ -25,7 +25,7 @@ SPEC = MethodSpec(
 
 
 def quantisation_works() -> str:
-    """Return an empty string when 4-bit layers work here, else why not."""
+    """Return why 4-bit layers do not work on this machine; empty if they do."""
     try:
         import torch
         from bitsandbytes.nn import Linear4bit
