@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     Data = str | Path | Sequence[str | Path]
 
-# Torch's threads wait by spinning otherwise, and beside any other program they then take each
-# other's cores. Read when torch is loaded: too late afterwards. A value that the person set stays.
+# Otherwise torch's threads spin while waiting, and beside any other program take each other's
+# cores. Read when torch is loaded, so it must be set before; a user's value stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["KnowledgeBase", "UserError", "__version__", "compare", "evaluate", "load", "tune"]
 
-# Flags that are short for settings, as on the command line.
+# Short forms of settings, as on the command line.
 _SHORT = {
     "model": "model.name",
     "method": "method.name",

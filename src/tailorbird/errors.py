@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 _HALF = re.compile("[\ud800-\udfff]")
-"""What Python reads bytes as that are no UTF-8, and halves of characters; no file holds them."""
+"""Surrogates: Python's form of bytes that are not UTF-8, and halves of characters."""
 _SHOWN = 80
 
 

@@ -15,7 +15,7 @@ TEMPLATES = {
     "chatml": "<|im_start|>role ... <|im_end|>",
     "raw": "the words alone",
 }
-"""The named templates, each a file of its name in `templates/`."""
+"""The named templates, each a file in `templates/`."""
 
 _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 _ANSWER = "Here is what I think."

@@ -21,7 +21,7 @@ ROLES = {
     )
     for name in names.split()
 }
-"""What the formats call a turn's author, and what chat templates do; ``call`` is an assistant's."""
+"""Maps the formats' roles to those of chat templates; ``call`` is an assistant's."""
 
 FIXES = {
     "prompt": "fill in the prompts, or drop these rows with --drop-missing",
@@ -36,7 +36,7 @@ FIXES = {
     "marks": 'write "weight": 0 in turns that are not to be trained, nothing in the others, and '
     "leave out marks that mean something else",
 }
-"""What to do about each kind of fault."""
+"""The fix of each kind of fault."""
 
 _TEXT = "text"
 _THOUGHTS = (*THOUGHTS, "reasoning")

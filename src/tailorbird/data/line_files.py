@@ -11,7 +11,7 @@ ENDINGS = (".conll", ".iob", ".iob2", ".bio")
 _MOST_FAULTS = 5
 
 BLOCK_CHARACTERS = 2000
-"""Some 500 tokens of English: enough to learn from, short enough that many can be held out."""
+"""About 500 tokens of English: enough context, and short enough to hold many out."""
 
 
 def read_conll(path: Path) -> Stream:

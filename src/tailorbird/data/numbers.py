@@ -8,7 +8,7 @@ from typing import Any
 
 _UNIT = r"[%\u2030$\u00a2-\u00a5\u20a0-\u20cf]|EUR|USD|GBP|CHF|JPY|Fr\.|kr"
 CLASH = "holds numbers"
-"""What the words begin with that say why a column cannot be read as numbers."""
+"""The beginning of the message on a column that cannot be read as numbers."""
 _SPACES = " \u00a0\u2009\u202f"
 _WRITTEN = re.compile(
     rf"(?P<sign>[-+\u2212]?) ?(?P<before>{_UNIT})?[{_SPACES}]?(?P<inner>[-+\u2212]?)"

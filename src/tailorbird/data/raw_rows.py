@@ -12,7 +12,7 @@ from tailorbird.data.normalise import listing
 from tailorbird.errors import Faults, UserError
 
 MAX_CELL_CHARACTERS = 1_000_000
-"""Longer cells are refused: in practice they are an unclosed quote, not a text."""
+"""Longer cells are refused, since in practice they are an unclosed quote."""
 
 MAX_COLUMNS = 10_000
 MAX_NAME_CHARACTERS = 1_000
@@ -21,7 +21,7 @@ _BRIEF = 80
 Row = tuple[Any, ...]
 Unit = Literal["line", "row"]
 _NO_LABEL = {"", "nan", "<na>", "#n/a", "null"}
-"""What pandas, spreadsheets and databases write for a missing value ("none" may be a class)."""
+"""Missing values as written by pandas, spreadsheets and databases ("none" may be a class)."""
 
 _NO_TEXT = "holds a list or an object instead of a text"
 _BYTES = "holds bytes instead of a text"

@@ -9,7 +9,7 @@ from tailorbird.errors import UserError
 
 _T = TypeVar("_T")
 _LOOKED_AT, _PASSED = 4096, 64 << 20
-"""After how many rows or characters the memory is looked at."""
+"""The rows or characters between two checks of the memory."""
 
 _SHARE = 0.5
 

@@ -31,7 +31,7 @@ FORMATS: dict[Kind, tuple[TaskName, str]] = {
     "text": ("text", "plain text (continued pre-training)"),
     "words": ("tokens", ""),
 }
-"""What is learnt from rows of a format, and its name for people; empty for labels."""
+"""Task and display name of each row format; empty for labels."""
 
 _GENERATION = "--set data.task=generation"
 

@@ -32,7 +32,7 @@ FORMATS = {
     ".txt": "text",
     ".md": "Markdown",
 }
-"""What training data may be written in, by the ending of a file's name; most are documents too."""
+"""Formats of training data, by the ending of a file name; most are documents too."""
 
 PROSE = (".txt", ".md")
 TABLES = tuple(ending for ending in FORMATS if ending not in PROSE)
@@ -40,7 +40,7 @@ _ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state
 _SHARD = re.compile(r"^data/([^/]*)-\d{5}-of-\d{5}[^/]*\.[^/]*$")
 
 Splits = dict[str, tuple[str, ...]]
-"""Names of splits, and the files of each, as paths within the folder."""
+"""The files of each split by its name, as relative paths."""
 
 
 def saved_splits(folder: Path) -> dict[str, tuple[Path, ...]] | None:

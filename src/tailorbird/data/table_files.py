@@ -36,7 +36,7 @@ READERS: dict[str, Callable[[Path], Stream]] = {
     ".txt": read_prose,
     ".md": read_prose,
 }
-"""What reads a file, by the ending of its name."""
+"""The reader of a file, by the ending of its name."""
 
 _WHOLE = (".parquet", ".arrow")
 

@@ -17,7 +17,7 @@ from tailorbird.processes import Worker, answer_questions, cap_memory
 SECONDS = 5.0
 """Time limit for one conversation."""
 MEMORY_BYTES = 1 << 30
-"""Address space of the process."""
+"""Limit of the process's address space."""
 LONGEST_TEMPLATE = 1 << 20
 """The most characters of a template."""
 _START_SECONDS = 30.0

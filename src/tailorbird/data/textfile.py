@@ -15,7 +15,7 @@ PACKED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 """Compression formats, by the ending after that of the kind: ``train.csv.gz``."""
 
 MAX_LINE_CHARACTERS = 64 << 20
-"""Longer lines are refused: no row of texts is as long."""
+"""Longer lines are refused, since no row of texts is as long."""
 
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 _CHUNK = 1 << 20

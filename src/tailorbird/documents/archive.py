@@ -66,7 +66,7 @@ class Member:
 
 
 Members = dict[str, Member]
-"""The files of an archive by their names; of two of one name the last, as when it is unpacked."""
+"""The files of an archive by name; the last of equal names, as when it is unpacked."""
 
 
 @dataclass

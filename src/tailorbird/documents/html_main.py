@@ -33,7 +33,7 @@ _HOLDER_NAMES = (
 _HOLDERS = frozenset(_HOLDER_NAMES.split())
 _WRAPPER_NAMES = "body div section article main form table tbody tr td center span"
 _WRAPPERS = frozenset(_WRAPPER_NAMES.split())
-_LEAST_PROSE = 50  # letters of a paragraph of prose: some eight words
+_LEAST_PROSE = 50  # letters of a prose paragraph: about eight words
 _LEAST_REST = 20
 _LEAST_TEXT = 200
 _LARGEST_SHARE = 0.3
@@ -94,7 +94,7 @@ def main_part(root: Any, notes: Notes) -> tuple[Any | None, Any, set[Any]]:
     left_out = set(_outermost(part, sizes, lambda e: _is_around(e, sizes[e], sizes[part])))
     sizes = _sizes(part, left_out)
     lists = set(_link_lists(part, sizes, inside=marked is not None))
-    if sum(sizes[e].letters for e in lists) <= sizes[part].letters / 2:  # else it is an index
+    if sum(sizes[e].letters for e in lists) <= sizes[part].letters / 2:  # otherwise an index
         left_out |= lists
         left_out |= set(_bare_headings(lists, left_out))
         sizes = _sizes(part, left_out)

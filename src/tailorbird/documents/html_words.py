@@ -159,7 +159,7 @@ def raised_words(element: Any, before: str) -> str:
     if _is_note(element, text):
         return note_mark(text)
     if not before.strip() and re.match(r"[^\W\d]{3}", element.tail or ""):
-        return f"{text} "  # the number of a note, before its words
+        return f"{text} "  # a note's number before its text
     return superscript(before, text)
 
 

@@ -36,7 +36,7 @@ _NUMBER_THEN_TITLE = re.compile(rf"{_PAGE_NUMBER.pattern}(?:\t|\s[|·•–—]\
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 
 _Key = tuple[str, int | None]
-"""Words of a running head, and how far its number is from the page's place; None without."""
+"""Words of a running head, and its number's offset from the page's place, or None."""
 
 
 @dataclass(slots=True)

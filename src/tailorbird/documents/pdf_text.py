@@ -41,7 +41,7 @@ def read_table(lines: Sequence[Line]) -> PdfTable | None:
         return None
     placed = [_by_column(line, columns) for line in lines[:count]]
     rows = [row for row in placed if row is not None]
-    if len(rows) < count:  # two cells of a line in one column
+    if len(rows) < count:  # two cells of a line share a column
         return None
     numeric = [i for i in range(len(columns)) if _mostly_numbers([row[i] for row in rows[1:]])]
     heads = _heads(rows, numeric)
@@ -119,7 +119,7 @@ Bookmarks = dict[int, list[tuple[int, str]]]
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _HYPHENS = "-\u2010\u00ad"
 _LONGEST_WORD = 60
-_LEADERS = re.compile(r" ?(?:[.·…] ?){5,}")  # of a table of contents
+_LEADERS = re.compile(r" ?(?:[.·…] ?){5,}")  # leaders of a table of contents
 
 _LONGEST_HEADING = 200
 _HEADING_LINES = 3

@@ -39,7 +39,7 @@ RESERVED = {
     "title": "the document's title",
     "page": "the page of a passage",
 }
-"""Names that filters use for what is known of every document, and for what."""
+"""Filter names of the facts about every document, and their meaning."""
 
 
 def read_file(

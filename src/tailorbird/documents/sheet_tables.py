@@ -91,7 +91,7 @@ def _boxes(rows: list[list[str]], box: _Box) -> Iterator[_Box]:
         title = [c for c in range(left, right) if rows[start][c] not in ("", _COVERED)]
         if len(groups) == 1 and len(title) == 1 and end - start > 2:
             below = _groups(rows, (start + 1, end, left, right))
-            if len(below) > 1:  # a title over tables side by side
+            if len(below) > 1:  # a title above tables side by side
                 yield start, start + 1, left, right
                 start, groups = start + 1, below
         for first, last in groups:

@@ -33,7 +33,7 @@ from tailorbird.records import Document
 from tailorbird.runs.ray_nodes import RayNodes, TaskFailed
 
 _FILES, _BYTES = 100, 4 << 20
-"""The most files of a shard, and the bytes at which it is full."""
+"""The most files of a shard, and its most bytes."""
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What `--max-lora-rank` takes."""
+"""Allowed values of `--max-lora-rank`."""
 _LOW_RANK = ("lora", "qlora")
 _HEADS = ("Bert", "Roberta", "XLMRoberta", "ModernBert", "GteNew")
-"""Encoders whose classifiers vLLM has; decoders' are converted."""
+"""Encoders with classifiers in vLLM; those of decoders are converted."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
 CREATE TABLE tailorbird_keys (name TEXT PRIMARY KEY, last BIGINT NOT NULL);
 """
 MIGRATIONS: tuple[str, ...] = (_FIRST,)
-"""What makes version n + 1 of version n; the table `tailorbird_keys` has how many a ledger has."""
+"""Migrations from version n to n + 1; the table `tailorbird_keys` has a ledger's version."""
 
 
 class Server:

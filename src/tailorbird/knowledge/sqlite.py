@@ -54,7 +54,7 @@ CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
 _SECOND = "ALTER TABLE generations ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''"
 
 MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
-"""What makes version n + 1 of version n; a ledger's `PRAGMA user_version` is how many it has."""
+"""Migrations from version n to n + 1; `PRAGMA user_version` is a ledger's version."""
 
 
 class SqliteDatabase(sqlite3.Connection):

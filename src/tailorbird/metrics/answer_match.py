@@ -17,9 +17,9 @@ from typing import Literal
 from tailorbird.metrics.text import normalise
 
 WINDOW = 30
-"""Words of an answer in which the right one must stand."""
+"""The first words of an answer, which must contain the correct one."""
 LONG = 10
-"""References of more words are no short answers: `gold_recall` and `k_precision` are for them."""
+"""Longer references are no short answers: `gold_recall` and `k_precision` score them."""
 _HEDGES = 2
 
 AnswerType = Literal["number", "date", "yes or no", "name", "words"]

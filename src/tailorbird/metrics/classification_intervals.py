@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc", "log_loss", "ece")
 FEWEST_FOR_ECE = 100
-"""Test examples from which on the calibration error has an interval."""
+"""The fewest test examples for an interval of the calibration error."""
 DRAWS = 1000
 CALIBRATION_DRAWS = 400
 _SEED = 13

@@ -6,16 +6,16 @@ from tailorbird.records import ArmReport
 
 PREDICTIONS = 10_000
 SAME_COST = 1.5
-"""Times within this factor count as equal: the clock of a busy machine is no steadier."""
+"""Times within this factor count as equal, since a busy machine's vary as much."""
 SAME_SIZE = 1.1
 
 MAJORITY, MEAN, NEAREST, BASE = "majority", "mean", "nearest", "base"
 BLIND = (MAJORITY, MEAN)
-"""Arms that answer the same whatever the text."""
+"""Arms that ignore the text."""
 UNTRAINED = frozenset({*BLIND, NEAREST, BASE, "rag", "probe"})
-"""Arms that leave the language model as it is."""
+"""Arms that do not train the language model."""
 KEEPS_NOTHING = frozenset({BASE})
-"""Arms for which nothing is kept beside the base model, which every arm needs."""
+"""Arms that store nothing but the base model, which every arm needs."""
 
 
 def rank_cost(arm: ArmReport) -> tuple[float, float]:

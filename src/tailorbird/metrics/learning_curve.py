@@ -18,9 +18,9 @@ from tailorbird.records.scores import CurveScore, Gain
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 USUAL = (0.02, 0.02)
-"""What twice the data brings, as a share of the scale: mean and standard deviation."""
+"""Prior gain from twice the data, as a share of the scale: mean and standard deviation."""
 LEVEL = 0.9
-"""How much of the draws an interval holds."""
+"""Coverage of the intervals."""
 FURTHEST = 2.0
 """The largest extrapolation, as a multiple of the data."""
 # Error of the curve's form that scores of four sizes cannot show, as a share of the scale.

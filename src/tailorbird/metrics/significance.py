@@ -23,7 +23,7 @@ DRAWS = 100_000
 PRIOR = 0.02
 """Prior standard deviation over trainings, as a share of the scale."""
 PRIOR_FREEDOM = 8.0
-"""How many degrees of freedom `PRIOR` weighs: by simulation, see benchmarks/verdict.py."""
+"""Degrees of freedom of `PRIOR`, by simulation: see benchmarks/verdict.py."""
 # Pocock (1977), table 1: the factor below 5 % that each look needs for 5 % overall.
 _LOOKS = (1.0, 0.05 / 0.0294, 0.05 / 0.0221, 0.05 / 0.0182, 0.05 / 0.0158)
 # Up to this many differences all signs are tried: 65,536 ways.

@@ -26,14 +26,14 @@ _SIGNS = str.maketrans(
 )
 _GROUPS = "'\u2019\u00a0\u2009\u202f"
 _NUMBER = re.compile(
-    r"(?<![\w.)])"  # no minus of a subtraction or of a range
+    r"(?<![\w.)])"  # not the minus of a subtraction or range
     r"(?P<minus>-?)(?:[$€£¥₹]\s?)?(?P<inner>-?)(?P<digits>DIGITS|\.\d+)"
     r"|(?P<bare>DIGITS)".replace(
         "DIGITS",
         r"(?:(?!0)\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?"
         r"|(?!0)\d{1,3}(?:\.\d{3}){1,40},\d+(?![\d,])"
         rf"|(?!0)\d{{1,3}}(?:[{_GROUPS}]\d{{3}}){{1,40}}(?!\d)(?:[.,]\d+)?"
-        r"|(?<!\d,)\d+,\d+(?!\d|,\d)"  # a decimal comma, and no list 3,5,7
+        r"|(?<!\d,)\d+,\d+(?!\d|,\d)"  # a decimal comma, not a list 3,5,7
         r"|\d+(?:\.\d+)?)(?:e[-+]?\d{1,3}\b)?",
     ),
     re.IGNORECASE,

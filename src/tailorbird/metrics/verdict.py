@@ -26,9 +26,9 @@ __all__ = [
 
 MARGIN = 0.02
 SURE = 0.8416212335729143
-"""The normal's 80 % point: how sure non-inferiority must be."""
+"""The normal's 80 % point: the confidence of non-inferiority."""
 FLOORS = frozenset({*BLIND, NEAREST})
-"""Arms that show what no model is needed for; they are there to be beaten, not to be used."""
+"""Baselines without a model, to be beaten rather than used."""
 _VALIDATION_LOSSES = ("log_loss", "loss")
 
 

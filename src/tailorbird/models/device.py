@@ -160,8 +160,8 @@ def _fastest() -> str:
 
 
 PROCESSOR_SWITCH = "TAILORBIRD_CPU_BF16"
-"""Environment variable, ``fast`` or ``slow``: compute as a processor of that kind does, whichever
-this one is; for tests of what depends on it."""
+"""Environment variable, ``fast`` or ``slow``: compute as a processor of that kind, whatever
+this one is; for tests."""
 
 
 def has_fast_bf16(kind: str) -> bool:

@@ -9,7 +9,7 @@ from tailorbird.runs.memory_limit import memory_limit
 
 GIB = 2**30
 SIZES = (8, 12, 16, 24, 48, 80)
-"""GB of the devices of the table."""
+"""Memory of the table's devices, in GB."""
 # The driver and error correction take a part of a card's nominal memory.
 _LEFT = 0.95
 # A tenth stays free, for errors of the plan and memory that the allocator cannot use.
@@ -34,7 +34,7 @@ _CARDS: dict[str, tuple[float, float, float]] = {
     "mi300x": (192, 1307, 5300),
 }
 _OLD = ("t4", "v100")
-"""Cards that do not multiply bf16."""
+"""Cards without bf16 products."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _weights(
 
 
 Step = tuple[Callable[[], Any], Callable[[], Any], int]
-"""The loss of a micro-batch, reading without gradients, and how many micro-batches a batch has."""
+"""Loss of a micro-batch, forward pass without gradients, and micro-batches per batch."""
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def _traced(
 
 
 FIXED = ("trained weights", "frozen weights", "packed weights", "optimizer", "context")
-"""Terms that do not depend on what is read."""
+"""Terms that are independent of the input."""
 LOOSE = (
     "activations",
     "logits",

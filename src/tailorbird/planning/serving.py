@@ -10,7 +10,7 @@ from tailorbird.records.planning import ServingPlan
 USERS = (1, 8, 32)
 _CONTEXTS = (1024, 8192, 32_768, 131_072)
 SHARE = 0.6
-"""Of a card's nominal bandwidth, what writing reaches; an assumption, not measured."""
+"""Share of a card's nominal bandwidth that generation reaches; assumed, not measured."""
 _PROBE_BYTES, _REPEATS = 256 * 2**20, 5
 
 

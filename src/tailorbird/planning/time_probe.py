@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_FLOPS = 2e12
 _LEAST_TOKENS, _SECONDS, _MOST_STEPS = 32, 2.0, 12
 _IDS = (200, 900)
-"""Ids that every vocabulary has."""
+"""The number of ids that every vocabulary has."""
 
 
 @dataclass(frozen=True, slots=True)

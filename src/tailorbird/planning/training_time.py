@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tailorbird.planning.device_fit import Planner
 
 SHARE = 0.35
-"""Of a card's nominal rate, what training reaches; an assumption, not measured."""
+"""Share of a card's nominal rate that training reaches; assumed, not measured."""
 
 
 def plan_time(

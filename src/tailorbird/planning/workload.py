@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
 
 STATES = {"adamw": 8.0, "adam": 8.0, "adamw8bit": 2.0 + 8 / 256, "sgd": 4.0, "adagrad": 4.0}
-"""Bytes that an optimizer keeps for each trained parameter."""
+"""Bytes of optimizer state per trained parameter."""
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes of a weight: half a byte, an 8-bit scale for 64 weights, a 32-bit one for 256 of these
 (QLoRA, arXiv 2305.14314, section 3)."""

@@ -246,9 +246,9 @@ def _spaced(pieces: Sequence[str]) -> Iterator[str]:
 LEAST = 0.8
 """Least sum of the best passage's cosine and the share of the question's words in one passage."""
 LEAST_SHARE = 0.4
-"""Least share of the question's words in one passage, where no vectors were asked."""
+"""Least share of the question's words in one passage, without a dense search."""
 LEAST_FIGURE = 1.0
-"""As `LEAST`, of the best single sentence, where a figure is asked for."""
+"""As `LEAST`, for the best single sentence, if the question asks for a figure."""
 # For a question without content words: the cosine decides.
 _WORDLESS = 0.5
 

@@ -359,7 +359,7 @@ def _values(digits: str, point: Point) -> list[Key]:
         return [_whole(parts)]
     if len(set(marks[:-1])) == 1 and marks[-1] != marks[0] and _are_groups(parts[:-1]):
         return [Fraction(f"{''.join(parts[:-1])}.{parts[-1]}")]
-    # A list without spaces, or the number of a version.
+    # A list without spaces, or a version number.
     return [Fraction(int(part)) for part in parts] if set(marks) == {","} else [bare]
 
 

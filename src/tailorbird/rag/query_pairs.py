@@ -11,7 +11,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Chunk, RankingPair
 
 SHORTEST_QUERY, SHORTEST_TEXT = 2, 8
-"""Words that a generated query and its text have at least: less says nothing about meaning."""
+"""The fewest words of a generated query and its text: fewer carry no meaning."""
 
 
 @dataclass(frozen=True, slots=True)

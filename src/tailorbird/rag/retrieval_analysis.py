@@ -14,7 +14,7 @@ from tailorbird.records import Failure, Hit, Question, Threshold
 FOLDS = 5
 _TOP = 10
 FEWEST = 10
-"""Questions that can choose a weight or a threshold."""
+"""The fewest questions for tuning a weight or a threshold."""
 _MOST_REFUSED = 0.05
 _SHOWN = 3
 _ABSENT = "it is not in the knowledge base under that name"

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 _BESIDE = ThreadPoolExecutor(4, "words")
 
 RERANKER = "reranker"
-"""The setting that holds a published reranker's place in the knowledge base's folder."""
+"""The setting with a published reranker's path in the knowledge base's folder."""
 
 
 class PairScorer(Protocol):

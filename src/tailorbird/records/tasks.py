@@ -6,7 +6,7 @@ from typing import Literal
 from tailorbird.records.tuning import TaskName
 
 NUMBERS = "regression"
-"""What transformers calls the learning of numbers (``problem_type``)."""
+"""transformers' ``problem_type`` of regression."""
 _WRITES = ("text-generation", "Text generation")
 
 

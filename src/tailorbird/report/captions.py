@@ -251,7 +251,7 @@ def _unit(metric: str) -> str:
 
 
 RISE = 0.02
-"""Validation losses move by a hundredth or so from one look to the next."""
+"""Validation losses fluctuate by about a hundredth."""
 
 
 def overfitting(arm: ArmReport, task: str) -> str:

@@ -46,7 +46,7 @@ from tailorbird.report.scatter import cost_scatter
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-ERRORS_OF_CHOSEN = 60  # bounds the page: nine arms with long texts stay under 1.5 MB
+ERRORS_OF_CHOSEN = 60  # keeps a page of nine arms with long texts under 1.5 MB
 ERRORS_OF_OTHERS = 25
 ERRORS_OPEN = 8
 CLASSES_OPEN = 15

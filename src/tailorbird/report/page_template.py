@@ -17,7 +17,7 @@ WRITERS: dict[str, Callable[..., str]] = {write.__name__: write for write in (
     display.count, display.rate, display.p_value, display.plural, display.share_of,
     display.metric, display.metric_range, display.difference, display.points,
 )}  # fmt: skip
-"""How values are written on pages, by the names of the filters."""
+"""Formatters of values on pages, by the name of the template filter."""
 
 
 def page_environment() -> "Environment":

@@ -12,7 +12,7 @@ from tailorbird.report import svg
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
 NAMED = 340.0
-"""The right end where the lines' names stand beside them."""
+"""The right end of lines with names beside them."""
 _FEWEST = 10
 _RESIDUAL_LEFT = 54.0
 _MOST_TARGETS = 6

@@ -20,7 +20,7 @@ from tailorbird.report.arms import (
     trainings,
 )
 
-GLYPH = 6.9  # mean advance of the 12.5 px label font, a little generous
+GLYPH = 6.9  # mean advance of the 12.5 px label font, rounded up
 HALF_LINE = 8.0
 TOUCHING = 14.0  # a name this near its dot needs no line
 ROUNDS = 4
@@ -147,7 +147,7 @@ BETWEEN = {
     0.3: "0.3 s", 3.0: "3 s", 30.0: "30 s", 180.0: "3 min", 1800.0: "30 min", 10_800.0: "3 h",
     108_000.0: "30 h",
 }  # fmt: skip
-AXIS = 52.0  # room for the numbers at the left
+AXIS = 52.0  # space for the numbers at the left
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from tailorbird.errors import Interrupted, UserError
 from tailorbird.version import __version__
 
 _MOST_TRIES = 20
-"""How often work is begun again whose node died."""
+"""How often work is retried after its node died."""
 _LOOK_SECONDS, _PATIENCE_SECONDS = 2.0, 60.0
 _CONNECTING_SECONDS = 10.0
 _LONGEST_MESSAGE = 300

@@ -26,7 +26,7 @@ from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.supervised_queue import Fail, QueueWorker, SupervisedQueue, use_threads
 
 LOOKAHEAD = 256
-"""Texts that are sorted by length at once."""
+"""The most texts that are sorted by length together."""
 _FIRST_RATE = 2000.0
 _SMOOTHING = 0.2
 
@@ -282,7 +282,7 @@ class BatchQueue(SupervisedQueue):
             _fail(batch, error)
         return True
 
-    # --- what watches it ----------------------------------------------------------------------
+    # --- supervision ---------------------------------------------------------------------------
 
     def _longest_step(self, worker: QueueWorker) -> float:
         longest = max((job.tokens[i] for job, i in worker.batch), default=0)

@@ -12,7 +12,7 @@ from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.models import HeadModel
 
 MOST = 1000
-"""Corrections that can still be undone."""
+"""The number of corrections that can be undone."""
 
 
 @dataclass(frozen=True)

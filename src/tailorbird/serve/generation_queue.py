@@ -35,7 +35,7 @@ _SMOOTHING = 0.2
 # Prompt tokens per second that any machine reaches.
 _SLOWEST_PROMPT = 50.0
 _PROMPT_TOKENS = 1024
-"""Tokens of prompts that are read together, padding included, while answers at work wait."""
+"""Most prompt tokens read together, with padding, while running answers wait."""
 
 
 @dataclass(eq=False)
@@ -167,7 +167,7 @@ class GenerationQueue(SupervisedQueue):
         async def following() -> AnswerState | None:
             return await anext(pieces, None)
 
-        with asyncio.Runner() as loop:  # its end ends the answer
+        with asyncio.Runner() as loop:  # closing it ends the answer
             pieces = self.write(prompt, sampling, seconds)
             while (piece := loop.run(following())) is not None:
                 yield piece
@@ -283,7 +283,7 @@ class GenerationQueue(SupervisedQueue):
         _tell(pieces)
         worker.batch = [chat for chat in worker.batch if not chat.row.done]
 
-    # --- what watches it ----------------------------------------------------------------------
+    # --- supervision ---------------------------------------------------------------------------
 
     def _longest_step(self, worker: QueueWorker) -> float:
         return max(float(self._limits.stall_seconds), 10 * self._step)

@@ -33,7 +33,7 @@ _BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_GPU = 16_384
 _RETIRE_SECONDS = 10.0
 _ASKS = 4
-"""Questions to one knowledge base whose answers a model writes at the same time."""
+"""The most questions to one knowledge base whose answers are generated together."""
 
 
 @dataclass

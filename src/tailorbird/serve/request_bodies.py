@@ -46,7 +46,7 @@ class Turn(Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: Words | list[TextPart]
     name: Words | None = None
-    # What assistants' messages have when they come back from a client.
+    # Fields of assistants' messages that clients send back.
     refusal: None = None
     annotations: list[Any] | None = None
 

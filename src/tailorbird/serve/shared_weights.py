@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SMALLEST = 4096
-"""Numbers of a tensor: smaller ones are not worth the comparison."""
+"""The fewest elements of a shared tensor: smaller ones are not worth comparing."""
 
 
 class SharedWeights:

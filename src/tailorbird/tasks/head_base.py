@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from tailorbird.train.workloads import LabelWork
 
 Runs = Sequence[np.ndarray]
-"""The outputs of each seed of an arm."""
+"""An arm's outputs for each seed."""
 
 MOST_ERRORS = 200
-"""Wrong examples that a report shows."""
+"""The most wrong examples in a report."""
 
 # Largest rounding difference in float32 between orders of summation.
 _ROUNDING = 1e-6
@@ -70,7 +70,7 @@ class HeadTask(Task):
     joined_words = "figures and wrong examples"
     worst_field = "errors"
 
-    # --- what a leaf says ---------------------------------------------------------------------
+    # --- meaning and scores, defined by each task -------------------------------------------------
 
     @abstractmethod
     def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
@@ -185,7 +185,7 @@ class HeadTask(Task):
         shares = np.asarray(list(constant.values()), dtype=np.float32)
         return np.tile(shares, (len(texts), 1))
 
-    # --- how a model reads and answers --------------------------------------------------------
+    # --- encoding and prediction ------------------------------------------------------------------
 
     def encode(
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
@@ -237,7 +237,7 @@ class HeadTask(Task):
         """Return the outputs of each text."""
         return list(outputs)
 
-    # --- what arms and flows ask for ----------------------------------------------------------
+    # --- the interface of arms and flows -----------------------------------------------------
 
     def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
         """See `Task.fit`."""

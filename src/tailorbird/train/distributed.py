@@ -20,7 +20,7 @@ from torch import distributed, nn
 from tailorbird.errors import OutOfMemory, ProcessLost, UserError, is_out_of_memory
 
 _BUCKET = 1 << 24
-"""Numbers of one message between ranks: 64 MB."""
+"""Elements of one message between ranks: 64 MB."""
 
 Value = TypeVar("Value")
 

@@ -33,7 +33,7 @@ def _is_methods_own(name: str) -> bool:
     return "lora_dropout" in name or ".adapter." in name
 
 
-# BERT's kin; GPT-2; others.
+# BERT's family; GPT-2; others.
 _ON_ATTENTION = (".self.dropout", ".attn_dropout", ".attention_dropout", ".attention.dropout")
 
 

@@ -202,7 +202,7 @@ class Study:
                 sampler=sampler,
                 pruner=self._pruner(),
             )
-        except Exception as error:  # the database's own, and optuna's
+        except Exception as error:  # the database's errors, and optuna's
             raise damaged(path, f"{type(error).__name__}: {error}") from error
 
     def _sampler(self, seed: int) -> Any:

@@ -82,7 +82,7 @@ class Crew:
                     env=os.environ | common | own,
                     stdin=subprocess.DEVNULL,
                     stdout=sys.stderr.fileno(),
-                    start_new_session=True,  # Ctrl-C is the leader's to answer
+                    start_new_session=True,  # the leader handles Ctrl-C
                 )
             )
         try:

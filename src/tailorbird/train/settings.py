@@ -44,7 +44,7 @@ class Settings:
         return asdict(self)
 
 
-# A head of two classes learns within a few steps; one of 77 takes most of the training.
+# A head for two classes learns within a few steps; one for 77 takes most of the training.
 _MANY_CLASSES = 10
 _STEPS_PER_CLASS = 12
 # Reading a sequence takes about a third of the time of training on it.

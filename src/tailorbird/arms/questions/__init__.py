@@ -81,7 +81,7 @@ def _tuned(method: str) -> tuple[QuestionArm, ...]:
 TABLE: dict[str, QuestionArm] = {
     arm.name: arm for arm in (*_UNTRAINED, *(a for m in METHODS for a in _tuned(m)))
 }
-"""Every arm by its name, cheap ones first."""
+"""Every arm by its name, the cheapest first."""
 ALL_METHODS = "all"
 
 

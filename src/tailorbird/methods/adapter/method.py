@@ -27,7 +27,7 @@ from tailorbird.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The projection that ends attention, and the one that ends the feed-forward block, by family.
+# The last projections of attention and of the feed-forward block, by family.
 _PLACES = (
     ("attention.output.dense", "output.dense"),  # BERT, RoBERTa, ELECTRA, DeBERTa
     ("attention.out_lin", "ffn.lin2"),  # DistilBERT

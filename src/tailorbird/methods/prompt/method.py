@@ -68,7 +68,7 @@ METHOD = PromptTuning("prompt")
 def _ready(model: "nn.Module", base: Base) -> "nn.Module":
     shrink_frozen(model, base.device)
     _read_last_real_token(model, base)
-    if hasattr(base.model, "virtual"):  # a bi-encoder, whose vectors are the texts' alone
+    if hasattr(base.model, "virtual"):  # a bi-encoder pools the texts
         base.model.virtual = model.active_peft_config.num_virtual_tokens  # type: ignore[union-attr]
     return model
 
