@@ -151,10 +151,10 @@ class _PartShares:
 
 
 def stratified_order(classes: Sequence[str], seed: int) -> list[int]:
-    """Return row numbers in an order whose every beginning has the shares of the whole.
+    """Return row numbers in an order whose every prefix has the class proportions of the whole.
 
-    A class's rows are spread over the order at equal distances, its first row at the beginning,
-    so that the first rows hold one of each.
+    Each class is spread evenly over the order with its first row at the start, so that the first
+    rows contain one of each class.
 
     Args:
         classes: The class of each row; all equal to keep no proportions.

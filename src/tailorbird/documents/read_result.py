@@ -90,9 +90,8 @@ class FileResult:
         source: The prefix of its documents' sources.
         documents: Its documents; None if it was skipped or has not changed.
         unchanged: Whether its content is the recorded one.
-        digest: Hash of its bytes and of the settings it was read with; empty when skipped before
-            it was read.
-        mtime_ns: Its time of change; 0 when it is so young that it may change within the clock's
+        digest: Hash of its bytes and the reading settings; empty if it was skipped unread.
+        mtime_ns: Its modification time; 0 if so recent that it may change again within the clock's
             resolution, so that it must be read again.
         notes: Notes to report, such as a guessed encoding.
     """

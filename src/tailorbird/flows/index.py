@@ -63,7 +63,7 @@ def index(
     sync: bool = False,
     ray: str | None = None,
 ) -> Indexed:
-    """Bring a knowledge base up to date with files and folders.
+    """Update a knowledge base from files and folders.
 
     Args:
         config: Settings; other chunk lengths than before chunk everything again.
@@ -71,7 +71,7 @@ def index(
         ray: Address of a Ray cluster whose nodes read, chunk and embed; None: this machine.
 
     Raises:
-        UserError: A path that does not exist; a full disk; a cluster that is not there.
+        UserError: A path does not exist, the disk is full, or the cluster is unreachable.
     """
     started = time.monotonic()
     tally = Indexed()

@@ -141,7 +141,7 @@ class KnowledgeBase:
             follow_up: Whether it continues the questions before it.
 
         Raises:
-            UserError: An empty question; a model or an endpoint that fails.
+            UserError: The question is empty, or a model or an endpoint fails.
         """
         conversation = self._opened()
         if not follow_up:

@@ -78,7 +78,7 @@ def check_curve(name: str, split: Split) -> None:
 
 
 def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) -> LearningCurve:
-    """Train an arm on parts of the data, and continue its scores to twice as much.
+    """Train an arm on parts of the data, and extrapolate its scores to twice as much.
 
     All parts have the same class proportions (with groups in the data, whole groups); the
     validation and test examples stay the same. Three parts of each size are drawn.

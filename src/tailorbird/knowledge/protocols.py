@@ -36,7 +36,7 @@ class View(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether vector and word search should run at the same time, see `Index.waits`."""
+        """Whether word and vector search should run at the same time, see `Index.waits`."""
         ...
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
@@ -100,10 +100,10 @@ class Index(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether words and vectors are better searched at the same time.
+        """Whether word and vector search should run at the same time.
 
-        True where a search waits for another program or its own threads, or takes longer than
-        starting a thread.
+        True if a search waits for another program or its own threads, or takes longer than starting
+        a thread.
         """
         ...
 

@@ -164,7 +164,7 @@ class ReportTable:
 
 
 STAYS = 8
-"""The rank from which on a column is never left out."""
+"""Columns of at least this rank are never dropped."""
 _NAME = 9
 
 
@@ -224,7 +224,7 @@ def _score(arm: ArmReport, name: str) -> str:
 def fit_columns(
     columns: list[Column], arms: Sequence[Any], width: int
 ) -> tuple[list[Column], list[Column]]:
-    """Return the columns that fit, without the least important of the others, and the others."""
+    """Return the columns that fit, dropping the least important ones, and the dropped ones."""
     fitting = list(columns)
     while _total_width(fitting, arms) > width:
         least = min(fitting, key=lambda column: column.rank)

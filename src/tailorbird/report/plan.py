@@ -167,7 +167,7 @@ def _heading(plan: Plan) -> str:
 
 
 def advice(plan: Plan) -> str:
-    """Return the settings with which most of the methods that do not fit the device do; or ""."""
+    """Return the change that makes most of the unfit methods fit, in words; or ""."""
     methods: dict[str, list[str]] = {}
     for fit in plan.fits[: len(plan.memory)]:
         if fit.changed_bytes is not None:
@@ -180,7 +180,7 @@ def advice(plan: Plan) -> str:
 
 
 def memory_plot(plan: Plan, *, wide: bool = True) -> str:
-    """Draw the memory of each method by what takes it, and the memory of the device."""
+    """Draw the memory of each method by term, and the memory of the device."""
     width, left = (880.0, 80.0) if wide else (360.0, 64.0)
     right, top = width - 76, 58.0 if wide else 82.0
     height = top + _ROW * len(plan.memory) + 6

@@ -120,7 +120,7 @@ def axes(
         span: Start and end of the horizontal axis and the rules, in pixels.
         names: The names of the vertical and the horizontal axis.
         share: Whether `y` is in percent.
-        levels: Which these are and how they are written; None: round ones, `about` so many.
+        levels: The levels with their labels; None: about `about` round ones.
     """
     (left, right), (low, high) = span, sorted((y.low, y.high))
     values = [v for v in levels if low <= v <= high] if levels else ticks(low, high, about)
@@ -138,11 +138,11 @@ def axes(
 
 
 def end_names(x: float, ends: Iterable[tuple[float, str, bool]]) -> list[str]:
-    """Return the names of lines beyond their right ends, none on another.
+    """Return the names of lines beyond their right ends, without overlap.
 
     Args:
-        x: Where they begin.
-        ends: The height where a line ends, its name, and whether it is the one that counts.
+        x: The left edge of the names.
+        ends: For each line the height of its end, its name, and whether it is the main one.
     """
     names, last = [], -math.inf
     for height, name, pick in sorted(ends):

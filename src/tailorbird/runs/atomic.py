@@ -82,10 +82,10 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a file, which is there meanwhile; the system lets go of it when the process ends.
+    """Lock a file, which exists meanwhile; the system unlocks it when the process ends.
 
     Raises:
-        BlockingIOError: Another process holds it, and it is not to be waited for.
+        BlockingIOError: Another process has the lock, and waiting is not requested.
     """
     import fcntl
 

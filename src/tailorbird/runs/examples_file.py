@@ -32,7 +32,7 @@ class ExamplesFile(Sequence[Example]):
         self._count, self._check = count, check
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An open file goes into no copy and no other process."""
+        """Pickle without the open file."""
         return type(self), (self.path, self._count, self._check)
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class ExamplesFile(Sequence[Example]):
 
     @cached_property
     def _open_file(self) -> tuple[int, "array[int]"]:
-        """The number of the open file, and where each line ends, after a 0."""
+        """The open file's descriptor, and the end of each line after a 0."""
         ends = array("q", [0])
         number = os.open(self.path, os.O_RDONLY)
         weakref.finalize(self, os.close, number)

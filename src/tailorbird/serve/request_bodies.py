@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 
 def _check_characters(text: str) -> str:
-    """Refuse halves of a character: JSON can name them by number, and UTF-8 cannot hold them.
+    """Refuse halves of surrogate pairs, which JSON can express and UTF-8 cannot.
 
     Raises:
         ValueError: There is one.

@@ -232,10 +232,10 @@ def measure(
 
     Args:
         texts: Texts or pairs.
-        model: Whose tokens.
-        registry: Whose limits.
-        param: The field they came in.
-        cut: Whether longer ones than the model reads may be cut.
+        model: The model, for its tokenizer.
+        registry: The registry, for its limits.
+        param: The field of the request.
+        cut: Whether texts longer than the model's input may be truncated.
 
     Raises:
         RequestFault: There are none, too many, or one is empty or too long.

@@ -25,7 +25,7 @@ _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 _PAGE = files("tailorbird.serve") / "page"
 _FILES = {entry.name for entry in _PAGE.iterdir()}
 MOST_ROWS = 50
-"""Examples on which two runs disagree that are listed."""
+"""The most listed examples on which two runs disagree."""
 
 
 def _file(name: str) -> Response:
