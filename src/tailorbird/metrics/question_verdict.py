@@ -61,7 +61,7 @@ def decide(
     if best is None:
         failed = next((arm for arm in arms if arm.status != "ok"), None)
         why = f" ({failed.name}: {failed.why})" if failed else ""
-        return Verdict(None, None, (), f"No way of answering could be tried{why}.")
+        return Verdict(None, None, (), f"No arm could be tried{why}.")
     against = {c.b: c for c in comparisons if c.a == best.name}
     tied = [
         arm
@@ -108,7 +108,7 @@ def _sentences(
 ) -> list[str]:
     score = choice.scores[headline]
     sentences = [
-        f"{advice(choice)}: {choice.name} answers {percent(score.value)} rightly "
+        f"{advice(choice)}: {choice.name} answers {percent(score.value)} correctly "
         f"({percent(score.low)} to {percent(score.high)})"
         + (
             "."
@@ -127,8 +127,8 @@ def _sentences(
     if bound is not None and choice.retrieves:
         gap = bound.scores[headline].value
         sentences.append(
-            f"With the right passage always found the untouched model answers {percent(gap)} "
-            "(oracle)."
+            f"If the right passage were always found, the untouched model would answer "
+            f"{percent(gap)} (oracle)."
         )
     return sentences
 
@@ -139,9 +139,9 @@ def _after_change(choice: QuestionArmReport, arms: Sequence[QuestionArmReport]) 
     assert change is not None
     new = change.current
     words = (
-        f"Of the questions whose answer changed with the documents it had "
-        f"{percent(change.before.value)} right; without training again it gives the new answer "
-        f"to {percent(new.value)} ({percent(new.low)} to {percent(new.high)}), the old one to "
+        f"Of the questions whose answers changed with the documents, it had "
+        f"{percent(change.before.value)} right before; without retraining, it gives the new answer "
+        f"to {percent(new.value)} ({percent(new.low)} to {percent(new.high)}) and the old one to "
         f"{percent(change.stale.value)}"
     )
     follower = max(
@@ -158,14 +158,14 @@ def _beside_silence(sentences: list[str], low: float, share: float) -> list[str]
     """Return the sentences with the score of always abstaining."""
     silence = f'"I don\'t know" to every question would be right for {percent(share)} of them'
     if low <= share:
-        return [f"No way is shown to beat silence: {silence}, which have no answer.", *sentences]
+        return [f"No arm is shown to beat abstaining: {silence}, which have no answer.", *sentences]
     return [*sentences, f"{silence}, which have no answer."]
 
 
 def _against(
     rival: QuestionArmReport, test: Comparison | None, best: QuestionArmReport, headline: str
 ) -> str:
-    words = f"The best of the other ways, {rival.name}, answers "
+    words = f"The best arm of another kind, {rival.name}, answers "
     words += percent(rival.scores[headline].value)
     if test is None or rival is best:
         return f"{words}."
@@ -174,8 +174,8 @@ def _against(
     if test.p_holm < ALPHA:
         return f"{words}: {100 * gap.value:.1f} points fewer than {best.name} ({span})."
     return (
-        f"{words}; between it and {best.name} these questions show no sure difference ({span} "
-        "points)."
+        f"{words}; these questions show no certain difference between it and {best.name} "
+        f"({span} points)."
     )
 
 
@@ -206,7 +206,7 @@ def becoming_current(report: QuestionsReport) -> str:
         for arm in report.arms
         if arm.cost is not None and arm.cost.train_seconds and arm.status == "ok"
     ]
-    words = f"Becoming current took {duration(seconds_again)} of indexing again"
+    words = f"Updating the index took {duration(seconds_again)}"
     if trained:
         name, seconds = max(trained, key=lambda pair: pair[1])
         words += f"; training {name} again would take {duration(seconds)}"

@@ -75,8 +75,8 @@ def is_at_floor(case: Case) -> bool:
 
 def _at_floor(case: Case) -> str:
     words = (
-        f"No way is recommended: all lie at the floor of {metric_words(case.headline)}, the best "
-        f"({case.best.name}) at {_value(case, case.best)}."
+        f"No arm is recommended: all score near zero in {metric_words(case.headline)}, the best "
+        f"({case.best.name}) reaches {_value(case, case.best)}."
     )
     for name in (n for n in _TELLING if n != case.headline):
         telling_arms = sorted(
@@ -86,7 +86,7 @@ def _at_floor(case: Case) -> str:
         if len(telling_arms) > 1:
             telling = case._replace(headline=name)
             listed = _listed([f"{arm.name} ({_value(telling, arm)})" for arm in telling_arms])
-            return f"{words} What does tell them apart is {metric_words(name)}: {listed}."
+            return f"{words} But {metric_words(name)} tells them apart: {listed}."
     return f"{words} Get more data, or a larger model."
 
 
@@ -98,7 +98,7 @@ def _chance(case: Case) -> str:
     if not names:
         return ""
     return (
-        f"No way is shown to be better than {_FLOOR[names[0]]}: on {_examples(case)} the best, "
+        f"No arm is shown to be better than {_FLOOR[names[0]]}: on {_examples(case)} the best, "
         f"{case.best.name}, could be there by chance."
     )
 
@@ -179,8 +179,8 @@ def _only_one(case: Case) -> str:
         }.get(arm.name, "repeats the answer of the most similar training prompt and writes nothing")
         return f"Only {arm.name} finished, which {does}: {_score(case, arm)}."
     return (
-        f"{arm.name} {_reaches(case)} {_score(case, arm)}. It is the only way that was scored, so "
-        "nothing is known of whether another does better."
+        f"{arm.name} {_reaches(case)} {_score(case, arm)}. It is the only arm that was scored, so "
+        "whether another is better is unknown."
     )
 
 
@@ -189,12 +189,12 @@ def _floor_is_best(case: Case) -> str:
     words = f"{choice.name}, {_reaches(case)} {_score(case, choice)}"
     if best.name in BLIND:
         return (
-            f"No way beats {_FLOOR[best.name]} ({_value(case, best)}): the nearest, {words}. Look "
+            f"No arm beats {_FLOOR[best.name]} ({_value(case, best)}): the closest, {words}. Look "
             "at the labels or get more data before using it."
         )
     return (
         f"No model beats {_FLOOR[NEAREST]} ({_value(case, best)}): the closest, {words}. Where "
-        "prompts repeat, such a lookup is enough; else get more training pairs before using it."
+        "prompts repeat, such a lookup is enough; otherwise get more training pairs first."
     )
 
 
@@ -218,7 +218,7 @@ def _ahead(case: Case) -> str:
     once = [arm for arm in rivals if arm.name not in UNTRAINED and len(arm.seeds) < 2]
     if once:
         return (
-            f"better than every other by more than chance and another training would explain, "
+            f"better than every other by more than chance and retraining would explain, "
             f"though trained once. {behind}"
         )
     return f"measurably better than every other way. {behind}"
@@ -228,7 +228,7 @@ def _limit(case: Case, arms: Sequence[ArmReport]) -> str:
     """Return the difference that could have been missed: half the interval's width."""
     gaps = [case.against[arm.name].difference for arm in arms]
     missed = max((gap.high - gap.low) / 2 for gap in gaps)
-    return f"{_on(case)} a difference below {_gap(case, missed)} could not have been seen."
+    return f"{_on(case)} a difference below {_gap(case, missed)} could not have been detected."
 
 
 def _on(case: Case) -> str:

@@ -112,7 +112,7 @@ def test_documents_are_recommended_where_they_answer_more() -> None:
     found = verdict_of(rates, arms)
     assert found.recommended == found.best == "rag"  # type: ignore[attr-defined]
     reason = found.reason  # type: ignore[attr-defined]
-    assert reason.startswith("Retrieve, do not train: rag answers 40.0 % rightly")
+    assert reason.startswith("Retrieve, do not train: rag answers 40.0 % correctly")
     assert "lora, answers 10.0 %: 30.0 points fewer" in reason and "80.0 % (oracle)" in reason
 
 
@@ -133,9 +133,9 @@ def test_silence_is_told_first_where_nothing_is_shown_to_beat_it() -> None:
     beaten = decide(arms, (), "answer_match", 0.10).reason
     assert beaten.startswith("Retrieve") and "would be right for 10.0 % of them" in beaten
     level = decide(arms, (), "answer_match", 0.18).reason
-    assert level.startswith("No way is shown to beat silence") and "18.0 %" in level
+    assert level.startswith("No arm is shown to beat abstaining") and "18.0 %" in level
     assert verdict_heading(decide(arms, (), "answer_match", 0.18)) == (
-        "No way is shown to beat silence"
+        "No arm is shown to beat abstaining"
     )
     assert "silence" not in decide(arms, (), "answer_match").reason
 
@@ -150,8 +150,8 @@ def test_the_verdict_says_who_follows_a_change() -> None:
     verdict = decide([tuned, plain], (), "answer_match")
     assert verdict_heading(verdict) == "Retrieve and fine-tune"
     assert (
-        "it had 60.0 % right; without training again it gives the new answer to 20.0 % "
-        "(10.0 % to 30.0 %), the old one to 30.0 %; rag gives the new one to 35.0 %."
+        "it had 60.0 % right before; without retraining, it gives the new answer to 20.0 % "
+        "(10.0 % to 30.0 %) and the old one to 30.0 %; rag gives the new one to 35.0 %."
     ) in verdict.reason
     alone = decide([tuned], (), "answer_match").reason
     assert alone.count("gives the new") == 1
@@ -159,9 +159,7 @@ def test_the_verdict_says_who_follows_a_change() -> None:
 
 def test_nothing_that_ran_is_said() -> None:
     failed = QuestionArmReport("rag", "", "failed", why="no room")
-    assert decide([failed], (), "answer_match").reason == (
-        "No way of answering could be tried (rag: no room)."
-    )
+    assert decide([failed], (), "answer_match").reason == ("No arm could be tried (rag: no room).")
 
 
 def test_training_pays_from_the_number_of_questions_that_saves_its_time() -> None:

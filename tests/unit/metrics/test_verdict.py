@@ -78,7 +78,7 @@ def test_recommends_the_cheaper_of_two_that_cannot_be_told_apart() -> None:
     assert found.reason == (
         "Use lora: 88.1 % right (86.6 to 89.6), the cheapest within 2.0 points of the best "
         "(full, 88.4 %), at 40 % of its cost. On these 1,821 test examples a difference below "
-        "1.4 points could not have been seen."
+        "1.4 points could not have been detected."
     )
 
 
@@ -100,7 +100,7 @@ def test_best_that_is_also_cheapest() -> None:
     found = verdict([other, best], against(best, (other, 0.5)))
     assert (found.recommended, found.tied_with) == ("lora", ("full",))
     assert "the best; within 2.0 points of it, but costlier: full (88.1 %)." in found.reason
-    assert "below 1.4 points could not have been seen" in found.reason
+    assert "below 1.4 points could not have been detected" in found.reason
 
 
 def test_saving_a_little_time_is_no_reason_to_lose_accuracy() -> None:
@@ -188,8 +188,8 @@ def test_where_all_lie_at_the_floor_none_is_recommended() -> None:
     found = verdict(arms, [pair], "token_f1")
     assert (found.best, found.recommended) == ("full", None)
     assert found.reason == (
-        "No way is recommended: all lie at the floor of token F1, the best (full) at 0.013. What "
-        "does tell them apart is perplexity: adapter (5.700) and full (41.0)."
+        "No arm is recommended: all score near zero in token F1, the best (full) reaches 0.013. "
+        "But perplexity tells them apart: adapter (5.700) and full (41.0)."
     )
 
 
@@ -228,7 +228,7 @@ def test_majority_is_never_recommended_for_being_cheap() -> None:
     assert found.recommended == "lora"
     assert "majority" in found.tied_with
     assert found.reason.startswith(
-        "No way is shown to be better than always giving the most frequent label: on 1,821 test "
+        "No arm is shown to be better than always giving the most frequent label: on 1,821 test "
         "examples the best, full, could be there by chance. Use lora: "
     )
 
@@ -237,7 +237,7 @@ def test_majority_far_behind_but_not_measurably_so_is_still_a_warning() -> None:
     majority = arm("majority", 0.80, examples=30)
     found = verdict([FULL, majority], against(FULL, (majority, 0.2)))
     assert found.tied_with == ()
-    assert found.reason.startswith("No way is shown to be better than always")
+    assert found.reason.startswith("No arm is shown to be better than always")
 
 
 def test_majority_best_of_all_is_said_plainly() -> None:
@@ -245,7 +245,7 @@ def test_majority_best_of_all_is_said_plainly() -> None:
     found = verdict([LORA, FULL, majority], against(majority, (LORA, 0.001), (FULL, 0.02)))
     assert (found.best, found.recommended) == ("majority", "full")
     assert found.reason.startswith(
-        "No way beats always giving the most frequent label (95.0 %): the nearest, full, is 88.4 %"
+        "No arm beats always giving the most frequent label (95.0 %): the closest, full, is 88.4 %"
     )
 
 
@@ -260,8 +260,8 @@ def test_single_arm_of_tune() -> None:
     found = verdict([LORA], [])
     assert (found.best, found.recommended, found.tied_with) == ("lora", "lora", ())
     assert found.reason == (
-        "lora is 88.1 % right (86.6 to 89.6). It is the only way that was scored, so nothing is "
-        "known of whether another does better."
+        "lora is 88.1 % right (86.6 to 89.6). It is the only arm that was scored, so whether "
+        "another is better is unknown."
     )
 
 

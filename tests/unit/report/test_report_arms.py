@@ -115,8 +115,8 @@ def test_headline_is_no_surer_than_the_reason(
 def test_reason_does_not_repeat_the_headline(report: Report) -> None:
     said = replace(report.verdict, reason="Use lora: cheap and good.")
     assert arms.reason(replace(report, verdict=said)) == "Cheap and good."
-    other = replace(report.verdict, reason="No way beats guessing.")
-    assert arms.reason(replace(report, verdict=other)) == "No way beats guessing."
+    other = replace(report.verdict, reason="No arm beats guessing.")
+    assert arms.reason(replace(report, verdict=other)) == "No arm beats guessing."
 
 
 def test_score_domain_lets_far_scores_fall_off_only_when_enough_stay() -> None:
@@ -161,7 +161,7 @@ def test_losses_of_prompts_that_were_not_answered_are_told(report: Report) -> No
 
 def test_nothing_is_recommended_where_the_most_frequent_label_is_as_good(report: Report) -> None:
     assert "majority" in {arm.name for arm in report.arms}
-    blind = replace(report, verdict=Verdict("majority", "rag", (), "No way beats it."))
+    blind = replace(report, verdict=Verdict("majority", "rag", (), "No arm beats it."))
     named = {arm.name: arms.standing(blind, arm) for arm in blind.arms}
     assert (named["majority"], named["rag"]) == ("best", "closest model")
     assert arms.headline(blind) == "No clear choice"
