@@ -176,7 +176,7 @@ def test_a_lookup_that_ties_is_not_recommended_for_being_cheap() -> None:
 @pytest.mark.parametrize(
     ("only", "said"),
     [
-        (LORA, "lora reaches token F1 0.510 (0.480 to 0.540). It is the only way"),
+        (LORA, "lora reaches token F1 0.510 (0.480 to 0.540). It is the only arm"),
         (NEAREST, "Only nearest finished, which repeats the answer"),
     ],
 )
