@@ -69,7 +69,7 @@ def test_a_clear_winner_in_the_words_of_its_metric() -> None:
     assert (found.best, found.recommended, found.tied_with) == ("full", "full", ())
     assert found.reason == (
         "Use full: token F1 0.550 (0.520 to 0.580), better than every other by more than chance "
-        "and another training would explain, though trained once. Next comes lora, 0.040 behind "
+        "and retraining would explain, though trained once. Next comes lora, 0.040 behind "
         "(0.026 to 0.054)."
     )
 
@@ -81,7 +81,7 @@ def test_a_tie_is_told_with_what_could_not_be_seen() -> None:
     assert found.reason == (
         "Use lora: token F1 0.540 (0.510 to 0.570), the cheapest within 0.020 of the best (full, "
         "0.550), at 45 % of its cost. On these 300 test examples a difference below 0.014 could "
-        "not have been seen."
+        "not have been detected."
     )
 
 
@@ -108,7 +108,7 @@ def test_the_lowest_perplexity_is_the_best_and_ahead() -> None:
     assert found.best == "full"
     assert found.reason == (
         "Use full: perplexity 3.000 (2.970 to 3.030), better than every other by more than "
-        "chance and another training would explain, though trained once. Next comes lora, 0.200 "
+        "chance and retraining would explain, though trained once. Next comes lora, 0.200 "
         "behind (0.186 to 0.214)."
     )
     assert best_arm(arms, "loss") is None
