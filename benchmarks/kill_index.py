@@ -347,7 +347,7 @@ def look(folder: Path, tell: Tell) -> None:
 
 def lost(kb: Any, view: Any, source: str) -> Iterator[str]:
     """Yield the sides that do not find a document's first chunk by its own words."""
-    from tailorbird.documents.chunk import contextual_text
+    from tailorbird.documents.chunk_context import contextual_text
 
     chunk = view.chunks(source)[0]
     text = contextual_text(chunk)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tailorbird.documents.chunk import chunk_id, contextual_text
+from tailorbird.documents.chunk import chunk_id
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.knowledge.ledger import PendingDocument
 from tailorbird.models.embed import Embedded
 from tailorbird.records import Chunk, Document

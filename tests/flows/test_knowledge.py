@@ -17,7 +17,7 @@ import pytest
 from terminal import PATIENCE, environment
 
 from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
-from tailorbird.documents.chunk import contextual_text
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.knowledge.base import KnowledgeFolder

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.chunk_context import chunk_limit, context_of, with_context
 from tailorbird.documents.tokens import LONG_WORD, TokenCounter, WordSpans, counter
-from tailorbird.errors import UserError
 from tailorbird.records import Chunk, Document, Mark
 
-DEFAULT_TOKENS = 256
 _WINDOW = 1 << 19
 # A word that tokenizers map to the unknown token is one token at any length.
 _CHARACTERS_PER_TOKEN = 20
@@ -41,27 +40,6 @@ _FENCE = re.compile(r"^ {0,3}(```+|~~~+)[^\n]*$", re.M)
 LINED_KINDS = frozenset({"code", "csv", "xlsx", "json", "jsonl", "notebook"})
 
 
-def chunk_limit(tokenizer: Any, config: IndexConfig) -> int:
-    """Return the most tokens that a chunk may have.
-
-    Raises:
-        UserError: `chunk_tokens` exceeds the embedder's input, or the overlap leaves no room.
-    """
-    reads = int(min(tokenizer.model_max_length, 1 << 30))
-    limit = config.chunk_tokens or min(DEFAULT_TOKENS, reads)
-    if limit > reads:
-        raise UserError(
-            f"index.chunk_tokens={limit} is more than the {reads} tokens that the embedder reads",
-            f"set it to {reads} or less",
-        )
-    if 2 * config.overlap_tokens >= limit:
-        raise UserError(
-            f"index.overlap_tokens={config.overlap_tokens} leaves no room in chunks of {limit}",
-            f"set it to less than {limit // 2}",
-        )
-    return limit
-
-
 def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> list[Chunk]:
     """Return a document's chunks in the order of its text.
 
@@ -74,26 +52,10 @@ def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> l
     return list(_Cutter(document, counter(tokenizer), limit, config.overlap_tokens).chunks())
 
 
-def contextual_text(chunk: Chunk) -> str:
-    """Return the embedded and indexed text: title and headings above the chunk's text."""
-    return _join(_context(chunk.title, chunk.headings, chunk.text), chunk.text)
-
-
 def chunk_id(source: str, position: int, text: str) -> str:
     """Return 32 hex digits, equal for the same text at the same position."""
     identity = f"{len(source)} {source} {position} {text}".encode("utf-8", "replace")
     return hashlib.blake2b(identity, digest_size=16).hexdigest()
-
-
-def _context(title: str, headings: tuple[str, ...], text: str) -> str:
-    """Return title and headings without repetitions, also of the text's beginning."""
-    first = text[:400].partition("\n")[0]
-    parts = dict.fromkeys(part for part in (title, *headings) if part and part not in first)
-    return " > ".join(parts)
-
-
-def _join(context: str, text: str) -> str:
-    return f"{context}\n{text}" if context else text
 
 
 class _Cutter:
@@ -138,16 +100,16 @@ class _Cutter:
         """Return title and headings, cut so that half of a chunk remains for its text."""
         if mark.headings not in self.contexts:
             title, headings = self.document.title, mark.headings
-            while headings and self._tokens(_context(title, headings, "")) > self.limit // 2:
+            while headings and self._tokens(context_of(title, headings, "")) > self.limit // 2:
                 headings = headings[1:]
-            while title and self._tokens(_context(title, headings, "")) > self.limit // 2:
+            while title and self._tokens(context_of(title, headings, "")) > self.limit // 2:
                 title = title[: len(title) // 2].rstrip()
             self.contexts[mark.headings] = title, headings
         return self.contexts[mark.headings]
 
     def room(self, text: str, context: tuple[str, tuple[str, ...]]) -> int:
         """Return the number of tokens left for a text in this context."""
-        return self.limit - self._tokens(_context(*context, text))
+        return self.limit - self._tokens(context_of(*context, text))
 
     def _tokens(self, context: str) -> int:
         if context not in self.counts:
@@ -207,7 +169,7 @@ class _Window:
             own = int(words.total[end] - words.total[first])
             tokens = own + cutter.limit - cutter.room(text, context)
             if self.checked:
-                tokens = cutter.counter.of_text(_join(_context(*context, text), text))
+                tokens = cutter.counter.of_text(with_context(context_of(*context, text), text))
             if tokens <= cutter.limit or end == first + 1:
                 break
             room = min(room, own) - max(1, tokens - cutter.limit)

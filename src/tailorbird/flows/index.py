@@ -16,7 +16,12 @@ from tailorbird.documents.find_files import below, find_files, source_of
 from tailorbird.documents.pool import read_files
 from tailorbird.documents.read_result import FileResult, FileVersion
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.flows.index_nodes import Shard, read_on_nodes, renamed_result
+from tailorbird.flows.index_nodes import (
+    Shard,
+    prepare_document,
+    read_on_nodes,
+    renamed_result,
+)
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.embedders import NoVectorError
 from tailorbird.knowledge.ledger import FileNote, PendingDocument
@@ -236,7 +241,9 @@ class _Ingest:
             return False
         self.accepted[document.source] = document.digest, path
         prepared = self.shard.prepared.get((document.source, document.digest))
-        prepared = prepared or self.kb.prepare(document, path, self.config)
+        prepared = prepared or prepare_document(
+            document, path, self.kb.embedder.tokenizer, self.config
+        )
         self.prepared.append(prepared)
         self.count += len(prepared.chunks)
         self.tally.chunks += len(prepared.chunks)

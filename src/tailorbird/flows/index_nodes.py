@@ -16,6 +16,8 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.chunk import chunk_document
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.pool import read_files, read_options
 from tailorbird.documents.read_result import (
@@ -28,7 +30,7 @@ from tailorbird.errors import UserError
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.embedders import load_embedder
 from tailorbird.knowledge.ledger import PendingDocument, text_hash
-from tailorbird.knowledge.write import prepare_document
+from tailorbird.knowledge.write import recipe_of
 from tailorbird.records import Document
 from tailorbird.runs.ray_nodes import RayNodes, TaskFailed
 
@@ -233,3 +235,12 @@ def _renamed(document: Document, before: str, name: str) -> Document:
     metadata = document.metadata | {"path": name + path.removeprefix(before)}
     renamed = replace(document, source=source, metadata=metadata)
     return replace(renamed, digest=document_digest(renamed))
+
+
+def prepare_document(
+    document: Document, path: str, tokenizer: Any, config: IndexConfig
+) -> PendingDocument:
+    """Chunk a document of the file `path` for an embedder with this tokenizer."""
+    chunks = tuple(chunk_document(document, tokenizer, config))
+    texts = tuple(contextual_text(chunk) for chunk in chunks)
+    return PendingDocument(document, path, chunks, texts, recipe_of(config))

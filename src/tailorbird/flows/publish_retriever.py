@@ -11,7 +11,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
-from tailorbird.documents.chunk import contextual_text
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.run_folder import circumstances, opened, run_folder, write_report
 from tailorbird.flows.tune_retriever import RetrieverData, Tuned, tune_embedder

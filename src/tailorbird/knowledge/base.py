@@ -12,16 +12,15 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.chunk import chunk_limit, contextual_text
+from tailorbird.documents.chunk_context import chunk_limit, contextual_text
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.knowledge import write
 from tailorbird.knowledge.backends import backend_of, remember
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
-from tailorbird.knowledge.ledger import Generation, Ledger, PendingDocument, text_hash
+from tailorbird.knowledge.ledger import Generation, Ledger, text_hash
 from tailorbird.knowledge.protocols import ChunkIndex
 from tailorbird.knowledge.snapshot import Snapshot
 from tailorbird.knowledge.sqlite import make_folder
-from tailorbird.records import Document
 
 _BLOCK = 2000
 Vectors = Mapping[bytes, np.ndarray]
@@ -168,10 +167,6 @@ class KnowledgeFolder:
             generation = next(g for g in ledger.generations() if g.number == number)
             load = partial(self._embedders.of, generation)
             yield Snapshot(ledger, self.store(generation), load, moments.get(number))
-
-    def prepare(self, document: Document, path: str, config: IndexConfig) -> PendingDocument:
-        """Chunk a document."""
-        return write.prepare_document(document, path, self.embedder.tokenizer, config)
 
     def write(self, batch: write.Batch, title: str = "") -> tuple[int, int]:
         """Embed the new texts of a batch and write it; return (changed, deleted) documents.

@@ -13,16 +13,14 @@ vectors.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.chunk import chunk_document, contextual_text
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, PendingDocument, text_hash
 from tailorbird.knowledge.protocols import ChunkIndex
-from tailorbird.records import Document
 
 _BLOCK = 2000
 MOVED = "moved"
@@ -48,15 +46,6 @@ class Batch:
     removed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     generation: int = -1
-
-
-def prepare_document(
-    document: Document, path: str, tokenizer: Any, config: IndexConfig
-) -> PendingDocument:
-    """Chunk a document of the file `path` for an embedder with this tokenizer."""
-    chunks = tuple(chunk_document(document, tokenizer, config))
-    texts = tuple(contextual_text(chunk) for chunk in chunks)
-    return PendingDocument(document, path, chunks, texts, recipe_of(config))
 
 
 def recipe_of(config: IndexConfig) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from tailorbird.config.knowledge import RetrieveConfig
-from tailorbird.documents.chunk import contextual_text
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.knowledge.protocols import Knowledge, View
 from tailorbird.rag.fuse import EVEN, best_first, convex, diverse, rrf

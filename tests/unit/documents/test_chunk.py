@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.chunk import chunk_document, chunk_id, chunk_limit, contextual_text
+from tailorbird.documents.chunk import chunk_document, chunk_id
+from tailorbird.documents.chunk_context import chunk_limit, contextual_text
 from tailorbird.errors import UserError
 from tailorbird.records import Chunk, Document, Mark
 
