@@ -26,7 +26,7 @@ FILE = "mix.json"
 _WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))
 
 
-class MixArm(Arm):
+class EnsembleArm(Arm):
     """Mixes the arm after ``rag+`` in its name with the neighbours of the same comparison."""
 
     key = "mix"
@@ -64,7 +64,7 @@ class MixArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
-        source = MixSource(folder, trust=trust, few=few)
+        source = EnsembleSource(folder, trust=trust, few=few)
         return HeadPredictor(str(folder.path), load_target(folder), source, source.memory.labels)
 
     def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
@@ -73,7 +73,7 @@ class MixArm(Arm):
 
 
 @dataclass(frozen=True)
-class MixFile:
+class EnsembleFile:
     """The contents of `mix.json`."""
 
     tuned: str
@@ -81,12 +81,12 @@ class MixFile:
     weight: Annotated[float, Field(ge=0, le=1)]
 
 
-class MixSource(OutputSource):
+class EnsembleSource(OutputSource):
     """The two mixed arms."""
 
     def __init__(self, folder: RunFolder, *, trust: bool, few: bool) -> None:
         path = folder.file(MODEL) / FILE
-        settings = read_as(path, MixFile)
+        settings = read_as(path, EnsembleFile)
         self.weight = settings.weight
         self.tuned, self.memory = (
             _opened(RunFolder(inner(path, folder.path.parent, name)), folder, trust, few)
@@ -108,7 +108,7 @@ class MixSource(OutputSource):
 
 def _opened(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPredictor:
     """Return one of the two arms."""
-    if saved_kind(part).arm == MixArm.key:
+    if saved_kind(part).arm == EnsembleArm.key:
         raise damaged(mix.file(MODEL) / FILE, "it mixes a mix")
     predictor = open_arm(part, trust=trust, few=few)
     if not isinstance(predictor, HeadPredictor):

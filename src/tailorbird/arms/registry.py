@@ -73,7 +73,7 @@ TABLE: dict[str, ArmRow] = {
     ),
     # Its name contains the tuned arm's, which is known once that is trained.
     "mix": ArmRow(
-        "ensemble.MixArm",
+        "ensemble.EnsembleArm",
         "a tuned model's answers mixed with the neighbours' votes",
         mixes=lambda task: task.head,
     ),
