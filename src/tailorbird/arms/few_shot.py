@@ -14,7 +14,7 @@ from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.errors import UserError
 from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
-from tailorbird.rag.neighbours import LabelledVectors
+from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm

@@ -24,7 +24,7 @@ from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import load_writer, tokenizer_in
 from tailorbird.rag.few_shot_prompt import fit_shots, opens_with_system, with_shots
-from tailorbird.rag.neighbours import LabelledVectors
+from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tailorbird.arms.base import Arm, cost_of
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.split_embeddings import split_vectors
-from tailorbird.rag.neighbours import LabelledVectors
+from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob

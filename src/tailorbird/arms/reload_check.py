@@ -17,7 +17,7 @@ from tailorbird.arms.process import TRUST
 from tailorbird.arms.saved_arm import open_arm
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
-from tailorbird.rag.neighbours import LabelledVectors
+from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import ReloadCheck, Split
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.read_run import run_config

@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.arms.neighbours import NeighboursSource
 from tailorbird.models.embed import Embedded
-from tailorbird.rag.neighbours import LabelledVectors, VoteSettings
+from tailorbird.rag.knn import LabelledVectors, VoteSettings
 from tailorbird.records import Example
 
 
