@@ -24,7 +24,7 @@ WORKER = """
 import os, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from test_search import make, score
+from test_hyperparameter_study import make, score
 study, die_in = make(Path(sys.argv[1])), int(sys.argv[2])
 while study.unfinished():
     with study.claim() as draw:
