@@ -9,11 +9,11 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms.base import Arm, cost_of
+from tailorbird.arms.generative_predictor import fit_shots, with_shots
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.errors import UserError
-from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
 from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.folder import RunFolder

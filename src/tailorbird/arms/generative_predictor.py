@@ -23,7 +23,6 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import load_writer, tokenizer_in
-from tailorbird.rag.few_shot_prompt import fit_shots, opens_with_system, with_shots
 from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.files import damaged, inner, read_as
@@ -311,3 +310,41 @@ def _embedder(model: str) -> Embedder:
     """Return the embedder of the settings in `model`, shared by the arms of a comparison."""
     config = ModelConfig.model_validate_json(model)
     return Embedder(config, choose(config.device, config.precision))
+
+
+def with_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """Return the conversation with `shots`, given most similar first, as turns before it."""
+    turns = [
+        message
+        for shot in reversed(shots)
+        for message in (
+            Message("user", shot.text),
+            Message("assistant", str(shot.label), trained=False),
+        )
+    ]
+    leads = example.messages[:1] if opens_with_system(example) else ()
+    rest = example.messages[len(leads) :]
+    return replace(example, messages=(*leads, *turns, *rest))
+
+
+def fit_shots(
+    examples: Sequence[Example],
+    shots: Sequence[Sequence[Example]],
+    tokenizer: Any,
+    room: int,
+) -> list[list[Example]]:
+    """Return each example's most similar shots, as many as keep its prompt within `room` tokens."""
+    rest = [list(each) for each in shots]
+    left = list(range(len(examples)))
+    while left:
+        longer = [with_shots(examples[i], rest[i]) for i in left]
+        lengths = [len(ids) for ids in encode_prompts(longer, tokenizer)]
+        left = [i for i, length in zip(left, lengths, strict=True) if length > room and rest[i]]
+        for i in left:
+            rest[i].pop()
+    return rest
+
+
+def opens_with_system(example: Example) -> bool:
+    """Return whether a conversation begins with a system message."""
+    return bool(example.messages) and example.messages[0].role == "system"

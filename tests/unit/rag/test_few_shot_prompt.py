@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from tailorbird.arms.generative_predictor import fit_shots, with_shots
 from tailorbird.data.chat_template import install_template
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.models.load import tokenizer_in
-from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
 from tailorbird.records import Example, Message
 
 
