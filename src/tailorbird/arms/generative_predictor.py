@@ -313,7 +313,11 @@ def _embedder(model: str) -> Embedder:
 
 
 def with_shots(example: Example, shots: Sequence[Example]) -> Example:
-    """Return the conversation with `shots`, given most similar first, as turns before it."""
+    """Return the conversation with `shots`, given most similar first, as turns before it.
+
+    Few-shot prompting (Brown et al. 2020, arXiv 2005.14165) with the most similar examples (Liu et
+    al. 2022, arXiv 2101.06804), the most similar last, next to the question.
+    """
     turns = [
         message
         for shot in reversed(shots)
@@ -328,10 +332,7 @@ def with_shots(example: Example, shots: Sequence[Example]) -> Example:
 
 
 def fit_shots(
-    examples: Sequence[Example],
-    shots: Sequence[Sequence[Example]],
-    tokenizer: Any,
-    room: int,
+    examples: Sequence[Example], shots: Sequence[Sequence[Example]], tokenizer: Any, room: int
 ) -> list[list[Example]]:
     """Return each example's most similar shots, as many as keep its prompt within `room` tokens."""
     rest = [list(each) for each in shots]

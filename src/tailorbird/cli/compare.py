@@ -35,8 +35,7 @@ class ArmOptions:
     ] = None
     jobs: Annotated[int | None, typer.Option(help="Arms to run in parallel.")] = None
     curve: Annotated[
-        bool,
-        typer.Option("--curve", help="Also forecast the gain from more labels."),
+        bool, typer.Option("--curve", help="Also forecast the gain from more labels.")
     ] = False
     ray: Annotated[
         str | None, typer.Option(help="Run arms and trials on the Ray cluster at HOST:PORT.")
@@ -66,8 +65,7 @@ class QuestionOptions:
         typer.Option(help="Documents to index first, instead of --store: files, folders, globs."),
     ] = None
     split: Annotated[
-        str | None,
-        typer.Option(help="Split questions by document, paragraph or question."),
+        str | None, typer.Option(help="Split questions by document, paragraph or question.")
     ] = None
     changed: Annotated[
         str | None,

@@ -40,8 +40,7 @@ DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="Leave out rows with an empty text or label.")
 ]
 Search = Annotated[
-    int | None,
-    typer.Option(help="Hyperparameter search on validation: trainings per method."),
+    int | None, typer.Option(help="Hyperparameter search on validation: trainings per method.")
 ]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Run folder.")]
 ConfigFile = Annotated[
@@ -69,8 +68,7 @@ class RowOptions:
     label: Label = None
     task: Task = None
     group: Annotated[
-        str | None,
-        typer.Option(help="Column whose equal values stay in one part, e.g. user_id."),
+        str | None, typer.Option(help="Column whose equal values stay in one part, e.g. user_id.")
     ] = None
     time: Annotated[
         str | None,

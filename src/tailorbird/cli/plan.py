@@ -34,16 +34,13 @@ def plan(
         str | None, typer.Option(help="Memory to fit into, e.g. 48GB; default: the device's.")
     ] = None,
     time: Annotated[
-        bool,
-        typer.Option(help="Estimate training time; on this machine by measuring a few steps."),
+        bool, typer.Option(help="Estimate training time; on this machine by measuring a few steps.")
     ] = True,
     price_per_hour: Annotated[
-        float | None,
-        typer.Option(min=0, help="Price of one hour of the device."),
+        float | None, typer.Option(min=0, help="Price of one hour of the device.")
     ] = None,
     curve: Annotated[
-        bool,
-        typer.Option("--curve", help="Forecast the gain from more labels."),
+        bool, typer.Option("--curve", help="Forecast the gain from more labels.")
     ] = False,
     arm: Annotated[
         str | None,

@@ -16,9 +16,7 @@ _EXPONENT = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)[eE][+-]?\d+")
 
 
 def load_config(
-    file: Path | None = None,
-    settings: Sequence[str] = (),
-    flags: Mapping[str, Any] | None = None,
+    file: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None
 ) -> Config:
     """Return the configuration that flags, then `settings`, then `file`, then defaults give.
 

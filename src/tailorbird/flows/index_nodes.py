@@ -20,12 +20,7 @@ from tailorbird.documents.chunk import chunk_document
 from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.pool import read_files, read_options
-from tailorbird.documents.read_result import (
-    FileResult,
-    FileVersion,
-    ReadOptions,
-    document_digest,
-)
+from tailorbird.documents.read_result import FileResult, FileVersion, ReadOptions, document_digest
 from tailorbird.errors import UserError
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.embedders import load_embedder

@@ -28,12 +28,7 @@ from tailorbird.runs.read_run import read_report
 from tailorbird.runs.split import save_split
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.registry import get_task
-from tailorbird.tasks.scoring import (
-    load_probabilities,
-    load_target,
-    save_predictions,
-    score_arm,
-)
+from tailorbird.tasks.scoring import load_probabilities, load_target, save_predictions, score_arm
 
 FOLDS = "folds"
 

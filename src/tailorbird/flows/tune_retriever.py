@@ -29,13 +29,7 @@ from tailorbird.rag.query_pairs import (
     without_headings,
     without_leaks,
 )
-from tailorbird.rag.retriever_training import (
-    WordSide,
-    best_chunks,
-    load_embedder,
-    make_pool,
-    mine,
-)
+from tailorbird.rag.retriever_training import WordSide, best_chunks, load_embedder, make_pool, mine
 from tailorbird.records import QueryChange, RankingPair, RetrieverReport, RetrieverSections
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 

@@ -33,13 +33,7 @@ from tailorbird.records import (
 )
 from tailorbird.report.comparison_page import render_page
 from tailorbird.report.model_card import model_card
-from tailorbird.runs.folder import (
-    CARD,
-    ENVIRONMENT,
-    MODEL,
-    SHOWN,
-    RunFolder,
-)
+from tailorbird.runs.folder import CARD, ENVIRONMENT, MODEL, SHOWN, RunFolder
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.registry import get_task
 

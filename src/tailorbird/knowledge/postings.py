@@ -79,10 +79,7 @@ def rarity(total: int, having: int) -> float:
 
 
 def ranked(
-    question: Counter[str],
-    pieces: Iterable[tuple[Any, str, np.ndarray]],
-    total: int,
-    mean: float,
+    question: Counter[str], pieces: Iterable[tuple[Any, str, np.ndarray]], total: int, mean: float
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
     """Yield each segment with its rows that have a term of the question, and their BM25, unordered.
 

@@ -57,10 +57,7 @@ class _Run(NamedTuple):
 
 
 def score_all(
-    probabilities: "Numbers",
-    target: "Classes",
-    labels: Sequence[str],
-    groups: Groups | None = None,
+    probabilities: "Numbers", target: "Classes", labels: Sequence[str], groups: Groups | None = None
 ) -> dict[str, Score]:
     """Return every score of `METRICS` with its 95 % interval over the sampling of test examples.
 

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_classifier(
-    config: ModelConfig,
-    target: Target,
-    device: Device,
-    options: Mapping[str, Any] | None = None,
+    config: ModelConfig, target: Target, device: Device, options: Mapping[str, Any] | None = None
 ) -> Base:
     """Return the base model with a new head, one output per label of the target.
 

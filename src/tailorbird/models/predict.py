@@ -77,12 +77,7 @@ _SURE = 5.0
 
 
 def predict_words(
-    model: Model,
-    encoded: Encoded,
-    pad_id: int,
-    device: Device,
-    title: str = "",
-    outside: int = 0,
+    model: Model, encoded: Encoded, pad_id: int, device: Device, title: str = "", outside: int = 0
 ) -> Predicted:
     """Return the logits ``[words, labels]`` of all words, sentence after sentence.
 

@@ -49,9 +49,7 @@ def leans_on_history(question: str) -> bool:
 
 
 def standalone(
-    question: str,
-    history: Sequence[Turn],
-    write: Callable[[str], str] | None = None,
+    question: str, history: Sequence[Turn], write: Callable[[str], str] | None = None
 ) -> str:
     """Return the question with the words that it needs from the conversation.
 

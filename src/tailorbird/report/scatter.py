@@ -130,10 +130,7 @@ def _cost_of_doubt(
         cost += 60 if gap < at.distance - 1 else 0
     if at.needs_line:
         for share in (0.3, 0.5, 0.7, 0.9):
-            point = (
-                own[0] + share * (at.foot[0] - own[0]),
-                own[1] + share * (at.foot[1] - own[1]),
-            )
+            point = (own[0] + share * (at.foot[0] - own[0]), own[1] + share * (at.foot[1] - own[1]))
             cost += sum(80 for dot in others if math.dist(point, dot) < 8)
             cost += sum(80 for name in names if name.rect.distance(point) < 1)
     return cost

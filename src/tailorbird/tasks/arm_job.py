@@ -39,11 +39,7 @@ class ArmJob:
 
 
 def write_job(
-    folder: RunFolder,
-    name: str,
-    config: Config,
-    deadline: float | None,
-    rows: Sequence[int] = (),
+    folder: RunFolder, name: str, config: Config, deadline: float | None, rows: Sequence[int] = ()
 ) -> None:
     """Write the job of an arm to its folder, for the process that runs it.
 

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.losses import check_loss
 from tailorbird.metrics.significance import Outcomes
-from tailorbird.records import (
-    ArmReport,
-    ReloadCheck,
-    Split,
-    TaskName,
-    TaskSpec,
-)
+from tailorbird.records import ArmReport, ReloadCheck, Split, TaskName, TaskSpec
 from tailorbird.runs.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -76,11 +76,7 @@ class WritingTask(Task):
             UserError: The tokenizer is not the model's, no example is left, or the template hides
                 the trained tokens.
         """
-        parts = {
-            "training": split.train,
-            "validation": split.validation,
-            "test": split.test,
-        }
+        parts = {"training": split.train, "validation": split.validation, "test": split.test}
         encoded = {}
         for name, part in parts.items():
             encoded[name] = self.encode(part, reader.tokenizer, limit, config.data.too_long)

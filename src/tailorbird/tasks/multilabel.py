@@ -11,15 +11,7 @@ from tailorbird.data.targets import labels_text
 from tailorbird.metrics import multilabel as metrics
 from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.models.linear_fit import fit_labels
-from tailorbird.records import (
-    TASKS,
-    ArmReport,
-    ClassScore,
-    Example,
-    Neighbour,
-    Score,
-    Target,
-)
+from tailorbird.records import TASKS, ArmReport, ClassScore, Example, Neighbour, Score, Target
 from tailorbird.tasks.head_base import HeadTask, Runs, worst
 from tailorbird.tasks.predictions import LabelSet, shown_probabilities
 

@@ -11,16 +11,7 @@ from tailorbird.data.targets import values_text
 from tailorbird.metrics import regression as metrics
 from tailorbird.metrics.intervals import Groups
 from tailorbird.models.linear_fit import fit_values
-from tailorbird.records import (
-    TASKS,
-    ArmReport,
-    Example,
-    Neighbour,
-    Residual,
-    Score,
-    Split,
-    Target,
-)
+from tailorbird.records import TASKS, ArmReport, Example, Neighbour, Residual, Score, Split, Target
 from tailorbird.tasks.head_base import HeadTask, Runs, worst
 from tailorbird.tasks.predictions import Value
 

@@ -111,12 +111,7 @@ class WritingWork:
     divisible = True
 
     def __init__(
-        self,
-        tokens: Tokens,
-        model: nn.Module,
-        device: Device,
-        settings: Settings,
-        longest: int = 0,
+        self, tokens: Tokens, model: nn.Module, device: Device, settings: Settings, longest: int = 0
     ) -> None:
         self.tokens, self._lengths, self._weights = tokens, tokens.lengths, tokens.weights
         self.reader = Reader(model, device, tokens, packing=settings.packing, longest=longest)
