@@ -171,8 +171,12 @@ def _against(
         return f"{words}."
     gap = test.difference
     span = f"{100 * gap.low:.1f} to {100 * gap.high:.1f}"
+    fewer = f"{words}: {100 * gap.value:.1f} points fewer than {best.name} ({span})"
     if test.p_holm < ALPHA:
-        return f"{words}: {100 * gap.value:.1f} points fewer than {best.name} ({span})."
+        return f"{fewer}."
+    if gap.low > 0:
+        # Flipping the signs of 7 documents cannot give a p below 2 / 2 ** 7.
+        return f"{fewer}; with so few documents the corrected test does not confirm it."
     return (
         f"{words}; these questions show no certain difference between it and {best.name} "
         f"({span} points)."

@@ -12,7 +12,14 @@ from tailorbird.metrics.question_verdict import (
     decide,
     verdict_heading,
 )
-from tailorbird.records import ChangeScores, Question, QuestionArmReport, QuestionCost, Score
+from tailorbird.records import (
+    ChangeScores,
+    Comparison,
+    Question,
+    QuestionArmReport,
+    QuestionCost,
+    Score,
+)
 
 QUESTIONS = [
     Question("1", "Which town?", {}, ("Bergen",)),
@@ -114,6 +121,16 @@ def test_documents_are_recommended_where_they_answer_more() -> None:
     reason = found.reason  # type: ignore[attr-defined]
     assert reason.startswith("Retrieve, do not train: rag answers 40.0 % correctly")
     assert "lora, answers 10.0 %: 30.0 points fewer" in reason and "80.0 % (oracle)" in reason
+
+
+def test_a_clear_gap_on_few_documents_is_neither_confirmed_nor_denied() -> None:
+    # Seven documents of one sign each: p = 2 / 2 ** 7, and times eight comparisons 0.125.
+    arms = [arm("rag", 0.60, retrieves=True), arm("lora", 0.15, method="lora")]
+    gap = Comparison("rag", "lora", Score(0.45, 0.30, 0.60), 2 / 2**7, 16 / 2**7, "sign-flip")
+    reason = decide(arms, [gap], "answer_match").reason
+    assert "45.0 points fewer than rag (30.0 to 60.0); with so few documents" in reason
+    even = replace(gap, difference=Score(0.05, -0.02, 0.12))
+    assert "show no certain difference" in decide(arms, [even], "answer_match").reason
 
 
 def test_of_ways_that_cannot_be_told_apart_the_one_that_costs_less() -> None:
