@@ -66,20 +66,31 @@ class PostgresDatabase:
         self, table: str, columns: str, rows: Sequence[Sequence[Any]], *, missing: bool = False
     ) -> None:
         """See `Database.insert`: by COPY, which takes a fifth of the time of statements."""
-        place, types = f"{table}_incoming" if missing else table, self._types(table, columns)
+        from psycopg import errors
+
         with self.explained(), self.transaction():
-            if missing:  # COPY cannot skip conflicts
-                as_there = f"(LIKE {table}) ON COMMIT DELETE ROWS"
-                self.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {place} {as_there}")
-            with self.copy(f"{place} ({columns})") as copy:
-                copy.set_types(types)
-                for row in rows:
-                    copy.write_row([_plain(value) for value in row])
-            if missing:
-                self.execute(
-                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {place} "
-                    "ON CONFLICT DO NOTHING"
-                )
+            try:
+                with self.transaction():
+                    return self._copy(table, table, columns, rows)
+            except errors.UniqueViolation:
+                if not missing:
+                    raise
+            # COPY cannot skip conflicts. They are rare: only then a second table is written.
+            place, as_there = f"{table}_incoming", f"(LIKE {table}) ON COMMIT DELETE ROWS"
+            self.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {place} {as_there}")
+            self._copy(place, table, columns, rows)
+            self.execute(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {place} "
+                "ON CONFLICT DO NOTHING"
+            )
+
+    def _copy(self, place: str, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Copy rows into `place`, whose columns are those of `table`."""
+        types = self._types(table, columns)
+        with self.copy(f"{place} ({columns})") as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row([_plain(value) for value in row])
 
     def set(self, name: str, value: int) -> None:
         """Set a server parameter for this connection, unless it has the value."""
