@@ -1,8 +1,8 @@
 """Peak memory of `tailor tune` with training rows left on disk, by the rows of the file.
 
 Files of 30 words a row and a label are trained on for a few steps in fresh processes, with
-`data.on_disk` and without. Prints one JSON line; exits with 1 when the largest file on disk takes
-1.1 times the memory of the smallest.
+`data.on_disk`; with --in-memory also without it. Prints one JSON line; exits with 1 when the
+largest file on disk takes 1.1 times the memory of the smallest.
 """
 
 import argparse
@@ -22,8 +22,9 @@ TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
 def main() -> None:
     """Make the files and train on them."""
     options = parser(__doc__)
-    options.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000])
-    options.add_argument("--steps", type=int, default=20)
+    options.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    options.add_argument("--steps", type=int, default=4)
+    options.add_argument("--in-memory", action="store_true", help="measure that as well")
     options.add_argument("--model", default="builtin:minilm")
     options.add_argument(
         "--folder", type=Path, help="where to make the files; default: a temporary"
@@ -31,11 +32,11 @@ def main() -> None:
     args: argparse.Namespace = options.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         place = Path(scratch)
-        for name in JUDGED:
-            make(place / f"{name}.csv", 200)
+        for seed, name in enumerate(JUDGED, 2):
+            make(place / f"{name}.csv", 40, seed)
         sizes = [
             train(place, rows, on_disk, args.steps, args.model)
-            for on_disk in (True, False)
+            for on_disk in ((True, False) if args.in_memory else (True,))
             for rows in sorted(args.rows)
         ]
     emit("train_memory", {"sizes": sizes})

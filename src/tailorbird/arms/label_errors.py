@@ -10,7 +10,7 @@ from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shorten
 from tailorbird.metrics.confident_learning import Doubt, calibrated, label_errors
-from tailorbird.records import TASKS, Example, Finding, Split
+from tailorbird.records import TASKS, Example, ExamplesOnDisk, Finding, Split
 from tailorbird.runs.files import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
 from tailorbird.tasks.registry import head_task
@@ -33,9 +33,11 @@ def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
     Each row is scored by a logistic regression on embeddings, fitted on the other four fifths of
     all rows.
     """
-    examples = (*split.train, *split.validation, *split.test)
     if not TASKS[split.task].one_label or not config.evaluate.label_errors:
         return
+    if isinstance(split.train, ExamplesOnDisk):  # rows and vectors of all would be held
+        return
+    examples = (*split.train, *split.validation, *split.test)
     if not _FEWEST <= len(examples) <= _MOST:
         return
     vectors = split_vectors(config, split, run)

@@ -18,7 +18,7 @@ from tailorbird.arms.saved_arm import open_arm
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
 from tailorbird.rag.knn import LabelledVectors
-from tailorbird.records import ReloadCheck, Split
+from tailorbird.records import ExamplesOnDisk, ReloadCheck, Split
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.runs.split import load_split
@@ -60,6 +60,8 @@ def _nearest(
 ) -> dict[int, list[dict[str, Any]]]:
     task = get_task(split.task)
     if not task.resembles or len(split.train) > _MOST_SEARCHED:
+        return {}
+    if isinstance(split.train, ExamplesOnDisk):  # vectors of all of them would be held
         return {}
     folders = map(RunFolder, arms)
     wrong = {i for f in folders for i in task.worst_rows(f.read_json(ARM), f, split)}
