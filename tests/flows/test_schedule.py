@@ -16,7 +16,13 @@ import pytest
 from tailorbird.arms import schedule
 from tailorbird.arms.process import ARM
 from tailorbird.arms.schedule import NEED, NEEDS, Scheduler
+from tailorbird.config import Config
 from tailorbird.errors import Interrupted, UserError
+from tailorbird.flows.compare import _Bench
+from tailorbird.flows.prepare import Prepared
+from tailorbird.records import ArmReport, Split
+from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.registry import get_task
 
 TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
 
@@ -49,7 +55,7 @@ class ToyNest:
         time.sleep(0.1)
         with self.guard:
             self.running.remove(place.name)
-        return int(place.name)
+        return int(place.name) if place.name.isdecimal() else 0
 
 
 @pytest.fixture(autouse=True)
@@ -124,13 +130,47 @@ def test_arms_of_questions_refuse_to_run_at_once() -> None:
         compare_questions(Config.model_validate({"compare": {"curve": "auto"}}))
 
 
+class ToyBench(_Bench):
+    """Trains nothing; of "full" the third seed fails."""
+
+    def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:
+        own = self.folder.path / f"{name}-{seed}"
+        own.mkdir()
+        self.nest.run(ARM, str(self.folder.path), str(own))
+        return ArmReport(name, "failed" if (name, seed) == ("full", 3) else "ok", f"seed {seed}")
+
+    def _say_mean(self, name: str) -> None: ...
+
+
+@pytest.mark.parametrize(("jobs", "most"), [(1, 1), (3, 3)])
+def test_other_seeds_are_trained_side_by_side_and_count_in_their_order(
+    jobs: int, most: int, tmp_path: Path
+) -> None:
+    split = Split((), (), (), ("a", "b"))
+    with Scheduler(jobs) as nest:
+        bench = ToyBench(Config(), Prepared(Config(), split, "", {}), RunFolder(tmp_path), nest)
+        bench.task, bench.deadline = get_task(split.task), None
+        for name in ("majority", "lora", "full"):
+            bench._counts(name, *bench._train(name, 0))
+        ToyNest.beside.clear()
+        bench._train_seeds(4)
+    assert max(map(len, ToyNest.beside)) == most
+    seeds = {name: [report.why for report, _ in each] for name, each in bench.trainings.items()}
+    assert seeds == {
+        "majority": ["seed 1"],
+        "lora": ["seed 1", "seed 2", "seed 3", "seed 4"],
+        "full": ["seed 1", "seed 2"],
+    }
+    assert bench.ends["full"].why == "seed 3"
+
+
 # --- whole comparisons ------------------------------------------------------------------------
 
 
 def compare(data: Path, model: Path, output: Path, *more: str) -> dict[str, Any]:
     words = [
         *(*TAILOR, "compare", str(data), "--model", str(model), "--output", str(output), "--json"),
-        *("--methods", "majority,probe,lora,rag,rag+best", "--seeds", "1"),
+        *("--methods", "majority,probe,lora,rag,rag+best", "--seeds", "2"),
         *("--set", "train.epochs=2", "--set", "evaluate.label_errors=false", *more),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -144,7 +144,7 @@ class _Bench:
 
         def run_arm(name: str) -> None:
             began = time.monotonic()
-            self._arm(name, count)
+            self._arm(name)
             if name in METHODS and name in self.trainings and self.nest.jobs == 1:
                 # The clock knows nothing of an arm that was complete before.
                 took[name] = max(self._seconds(name) * count, time.monotonic() - began)
@@ -154,7 +154,9 @@ class _Bench:
         self.nest.map(run_arm, names)
         # Parallel arms end in any order; nothing may depend on it.
         self.trainings = {n: self.trainings[n] for n in names if n in self.trainings}
-        if count == 1 and seeds != 1:
+        if count > 1:
+            self._train_seeds(count)
+        elif seeds != 1:
             self._race()
         for name, trainings in self.trainings.items():
             if len(trainings) > 1:
@@ -165,7 +167,7 @@ class _Bench:
                 why = f"needs the {RETRIEVAL} arm and a trained arm that succeeded"
                 self.ends[BEST] = ArmReport(BEST, "skipped", why)
             else:
-                self._arm(mix, 1)
+                self._arm(mix)
             names.append(mix or BEST)
         reports = [self._report(name) for name in names]
         return reports, {name: self._places(name) for name in self.trainings}
@@ -193,19 +195,29 @@ class _Bench:
             return None
         return f"{MIX}{max(trained, key=self.task.on_validation).name}"
 
-    def _arm(self, name: str, count: int) -> None:
-        """Run one arm until it has `count` trainings."""
-        arm = arm_named(name, self.task.name)
-        if why_not := arm.why_not(self.task.spec):
+    def _arm(self, name: str) -> None:
+        """Run one arm; a trained arm with its first seed."""
+        if why_not := arm_named(name, self.task.name).why_not(self.task.spec):
             self.ends[name] = ArmReport(name, "skipped", why_not)
             return
-        while len(self.trainings.get(name, ())) < (count if arm.trains else 1):
-            if not self._once(name):
-                break
-        if name in self.trainings:
+        if self._counts(name, *self._train(name, 0)):
             report = self._report(name)
             seconds = duration(report.cost.train_seconds or 0.0)
             log.say(f"{name}: {self._result(report)}, made in {seconds}")
+
+    def _train_seeds(self, count: int) -> None:
+        """Train the arms with their other seeds, in parallel: all use the first seed's search.
+
+        After a training that fails, later seeds of that arm are ignored.
+        """
+        names = [name for name in self.trainings if arm_named(name, self.task.name).trains]
+        items = [(name, number) for name in names for number in range(1, count)]
+        results = self.nest.map(lambda item: self._train(*item), items)
+        for (name, _), result in zip(items, results, strict=True):
+            if name not in self.ends:
+                self._counts(name, *result)
+        for name in names:
+            self._say_mean(name)
 
     def _race(self) -> None:
         """Repeat the trainings of arms that could still win, until the recommendation is settled.
@@ -229,11 +241,14 @@ class _Bench:
 
     def _again(self, name: str) -> bool:
         """Train an arm once more and log the mean; return whether that succeeded."""
-        if not self._once(name):
+        if not self._counts(name, *self._train(name, len(self.trainings[name]))):
             return False
-        log.say(f"{name}: {self._result(self._report(name))}, the mean of "
-                f"{len(self.trainings[name])} trainings")  # fmt: skip
+        self._say_mean(name)
         return True
+
+    def _say_mean(self, name: str) -> None:
+        count = len(self.trainings[name])
+        log.say(f"{name}: {self._result(self._report(name))}, the mean of {count} trainings")
 
     def _in_question(self) -> frozenset[str]:
         places = {name: self._places(name) for name in self.trainings}
@@ -295,11 +310,14 @@ class _Bench:
             return f"{value} right on test ({low} to {high})"
         return f"{metric_label(name)} {value} on test ({low} to {high})"
 
-    def _once(self, name: str) -> bool:
-        """Train an arm once more, or reuse a saved training; return whether that succeeded."""
-        seed = self.config.train.seed + len(self.trainings.get(name, ()))
+    def _train(self, name: str, number: int) -> tuple[ArmReport, RunFolder]:
+        """Run training `number`, from 0, of an arm, or reuse a saved one."""
+        seed = self.config.train.seed + number
         place = self._place(name, seed)
-        report = self._run(name, seed, place)
+        return self._run(name, seed, place), place
+
+    def _counts(self, name: str, report: ArmReport, place: RunFolder) -> bool:
+        """Record a training, or why it has no report; return whether it succeeded."""
         if report.status == "ok":
             self.trainings.setdefault(name, []).append((report, place))
         else:
