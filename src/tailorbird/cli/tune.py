@@ -31,7 +31,10 @@ def tune(
     search: options.Search = None,
     processes: Annotated[
         int | None,
-        typer.Option(help="Processes that train one model, each on its part of the cores."),
+        typer.Option(
+            help="Processes that train one model, each on its part of the cores; with "
+            "--set train.shard=true each holds only its part of the weights."
+        ),
     ] = None,
     ray: Annotated[
         str | None, typer.Option(help="Run the search's trials on the Ray cluster at HOST:PORT.")

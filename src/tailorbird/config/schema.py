@@ -176,6 +176,9 @@ class TrainConfig(Section):
     processes: int = Field(1, ge=1, le=64)
     """Processes that train together, each with its share of every batch, of the cores or with a GPU
     of its own; torchrun and accelerate launch say it themselves (docs/scale.md)."""
+    shard: bool = False
+    """With several processes: split weights, gradients and moments among them (FSDP2); the result
+    is the same. Not with qlora (docs/scale.md)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     check_memory: bool = True

@@ -17,7 +17,7 @@ from tailorbird.records import Report
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import CONFIG, PAGE, REPORT, RunFolder
 
-_WHERE = {"train": ("processes",), "compare": ("jobs", "curve", "ray")}
+_WHERE = {"train": ("processes", "shard"), "compare": ("jobs", "curve", "ray")}
 """Settings of where a run continues or of additions to it: they do not change other results."""
 _OF_COMMAND = ("ray",)
 """Settings of a single command: a cluster may be gone when the run is resumed."""

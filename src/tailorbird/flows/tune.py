@@ -27,6 +27,7 @@ from tailorbird.runs.folder import ARM, REPORT, RunFolder
 from tailorbird.runs.read_run import read_report
 from tailorbird.runs.split import save_split
 from tailorbird.tasks.arm_job import ArmJob, read_arm
+from tailorbird.tasks.fit import check_sharding
 from tailorbird.tasks.registry import get_task
 from tailorbird.tasks.scoring import load_probabilities, load_target, save_predictions, score_arm
 
@@ -56,6 +57,7 @@ def tune(
 def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -> Report:
     started = time.time()
     check_method(config)
+    check_sharding(config)
     check_folds(config)
     folder = place or run_folder(config, "tune", resume=resume)
     command = command or reproduce("tune", folder)

@@ -1,5 +1,6 @@
 """The memory check before training, which stops a run that cannot fit."""
 
+import os
 from dataclasses import replace
 
 from tailorbird import log
@@ -10,6 +11,7 @@ from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.memory_terms import plan_memory
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.workload import work_of
+from tailorbird.processes import launched
 from tailorbird.records.planning import DeviceFit
 from tailorbird.runs.memory_limit import memory_limit, started_by_us
 from tailorbird.tasks.arm_job import ArmJob
@@ -31,9 +33,12 @@ def within_memory(job: ArmJob) -> ArmJob:
     config = job.config
     if not config.train.check_memory:
         return job
+    if config.train.shard and launched():  # by a launcher, whose number no setting says
+        train = config.train.model_copy(update={"processes": int(os.environ["WORLD_SIZE"])})
+        config = config.model_copy(update={"train": train})
     try:
         device = choose(config.model.device, config.model.precision)
-        place, words = _room(device, config.train.processes)
+        place, words = _room(device, job.config.train.processes)
         shape = read_shape(config.model)
         rough, _ = work_of(job.split, shape, config, tokens=False)
         bound = _BOUND * plan_memory(shape, config, rough, device, rough=True).bytes

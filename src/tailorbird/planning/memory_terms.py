@@ -1,6 +1,6 @@
 """The peak memory of training, as terms with their origins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tailorbird.config import Config
@@ -73,9 +73,16 @@ def plan_memory(
         "optimizer", round(values["states"]), f"{settings.optimizer}, per trained parameter"
     )
     unpacked = _unpacked(values, device, work)
+    training = [*weights, states, *_step("train", values), *unpacked]
+    if config.train.shard and config.train.processes > 1 and not values["packed"]:
+        training = _sharded(training, config.train.processes, shape, values["count"])
+        # The leading rank evaluates with the whole model, in addition to its part.
+        own = sum(term.bytes for term in training if term.name in WEIGHTS)
+        weights = [*weights, MemoryTerm("own part", own, "of the weights, beside all of them")]
+        states = next(term for term in training if term.name == states.name)
     phases: dict[Phase, list[MemoryTerm]] = {
         "load": [MemoryTerm("weights", _loading(values, device), "as they are read")],
-        "train": [*weights, states, *_step("train", values), *unpacked],
+        "train": training,
         "evaluate": _evaluate(shape, values, weights, states, unpacked, work, device),
     }
     for name, terms in phases.items():
@@ -128,7 +135,8 @@ def _traced(
         return estimate(shape, config, work, settings, device) | counted, why
 
 
-FIXED = ("trained weights", "frozen weights", "packed weights", "optimizer", "context")
+WEIGHTS = ("trained weights", "frozen weights")
+FIXED = (*WEIGHTS, "packed weights", "whole layers", "optimizer", "context")
 """Terms that are independent of the input."""
 LOOSE = (
     "activations",
@@ -162,6 +170,29 @@ def _step(phase: str, values: dict[str, float]) -> list[MemoryTerm]:
         MemoryTerm(name, max(0, round(values[f"{phase}.{kind}"])), how)
         for kind, (name, how) in _STEP.items()
     ]
+
+
+def _sharded(terms: list[MemoryTerm], ranks: int, shape: Shape, count: float) -> list[MemoryTerm]:
+    """Return the terms of one rank with sharded weights (`train/shard.py`).
+
+    In addition to its part it holds the whole of three things: the parameters outside the layers,
+    the current layer and the next one.
+
+    Args:
+        count: Parameters of the model.
+    """
+    sharded = (*WEIGHTS, "optimizer", "gradients")
+    above = min(1.0, shape.size("vocab_size") * shape.size("hidden_size") / max(1.0, count))
+    whole = min(1.0, above + (1 - above) * 2 / max(1, shape.size("num_hidden_layers")))
+    size = {term.name: term.bytes for term in terms}
+    largest = whole * (sum(size[name] for name in WEIGHTS) + size["gradients"])
+    parts = [
+        replace(term, bytes=term.bytes // ranks, how=f"{term.how}; 1/{ranks} of them")
+        if term.name in sharded
+        else term
+        for term in terms
+    ]
+    return [*parts, MemoryTerm("whole layers", round(largest), "as they compute, and embeddings")]
 
 
 def _unpacked(values: dict[str, float], device: Device, work: Work) -> list[MemoryTerm]:

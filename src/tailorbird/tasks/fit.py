@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import Config
+from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device, choose
@@ -45,6 +46,7 @@ class TaskFit(ABC):
         self.job = job
         self.method: Method = get_method(job.config.method.name)
         self.device: Device = choose(job.config.model.device, job.config.model.precision)
+        check_sharding(job.config, self.device.precision)
         self.notes: list[str] = []
 
     @abstractmethod
@@ -72,8 +74,8 @@ class TaskFit(ABC):
         from tailorbird.train.launch import crew
         from tailorbird.train.loop import train
 
-        check_room(self.model, self.job)
         job = self.job
+        check_room(self.model, job)
         with crew(job.config.train.processes) as ranks:
             started = time.monotonic()
             parts = (job.name, job.config, job.split, job.folder.path)
@@ -98,6 +100,7 @@ class TaskFit(ABC):
             deadline=job.deadline,
             observe=job.observe,
             ranks=ranks,
+            shard=job.config.train.shard,
             **self.kept_by,
         )
 
@@ -132,6 +135,34 @@ def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, fol
         fit = get_task(split.task).fit(job, scored=False)
         work = fit.work()
     train(fit.model, fit._loop_job(work, ranks))
+
+
+def check_sharding(config: Config, precision: str = "") -> None:
+    """Refuse settings that exclude sharding.
+
+    Args:
+        precision: The device's number format, once it is known.
+
+    Raises:
+        UserError: One of these is set together with `train.shard`.
+    """
+    if not config.train.shard:
+        return
+    if get_method(config.method.name).spec.quantises:
+        raise UserError(
+            f"train.shard does not work with method {config.method.name!r}: sharding packed "
+            "weights is broken in the libraries (accelerate#3983, bitsandbytes#1945)",
+            "leave train.shard out: each process then holds the whole packed model, which is "
+            "small; or use --method lora",
+        )
+    if config.train.optimizer == "adamw8bit":
+        raise UserError(
+            "train.shard does not work with train.optimizer=adamw8bit, whose moments cannot be "
+            "sharded",
+            "use train.optimizer=adamw",
+        )
+    if precision == "fp16":
+        raise UserError("train.shard does not work with model.precision=fp16", "use bf16 or fp32")
 
 
 def check_room(model: "nn.Module", job: ArmJob) -> None:

@@ -255,8 +255,9 @@ def frozen_digest(model: nn.Module) -> str:
     frozen = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
-            # A few numbers of each suffice.
-            first = parameter.detach().reshape(-1)[:64].to("cpu").view(torch.uint8)
+            # A few numbers of each suffice. They are copied: numpy pins the storage it reads, and
+            # sharded weights free theirs.
+            first = parameter.detach().reshape(-1)[:64].to("cpu", copy=True).view(torch.uint8)
             frozen.update(f"{name} {tuple(parameter.shape)}".encode())
             frozen.update(first.numpy().tobytes())
     return frozen.hexdigest()

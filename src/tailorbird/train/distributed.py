@@ -23,6 +23,11 @@ _BUCKET = 1 << 24
 """Elements of one message between ranks: 64 MB."""
 
 Value = TypeVar("Value")
+_READY, _FAILED, _OUT_OF_MEMORY = 0, 1, 2
+
+
+class Elsewhere(RuntimeError):
+    """This rank cannot continue because another one has failed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class RankGroup:
         if self.count == 1:
             return value
         box = [value]
-        with _connected():
+        with connected():
             distributed.broadcast_object_list(box, src=0)
         return box[0]
 
@@ -61,7 +66,7 @@ class RankGroup:
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
-        with _connected():
+        with connected():
             distributed.all_gather_object(values, value)
         return values
 
@@ -81,7 +86,7 @@ class RankGroup:
         rows = [own]
         if self.count > 1:
             rows = [torch.empty_like(own) for _ in range(self.count)]
-            with _connected():
+            with connected():
                 distributed.all_gather(rows, own)
         table = torch.stack(rows).numpy()
         if table[:, -1].any():
@@ -89,13 +94,48 @@ class RankGroup:
         return table[:, :-1]
 
     def _raise(self, fault: Exception | None) -> NoReturn:
-        own = fault and (f"{type(fault).__name__}: {fault}", is_out_of_memory(fault))
+        own = None
+        if fault is not None and not isinstance(fault, Elsewhere):
+            own = (f"{type(fault).__name__}: {fault}", is_out_of_memory(fault))
         answers = self.gather(own)
-        if fault is not None:
+        if fault is not None and own:
             raise fault
         index, answer = next((i, a) for i, a in enumerate(answers) if a)
         kind = OutOfMemory if answer[1] else ProcessLost
         raise kind(f"process {index} of {self.count} failed: {answer[0]}")
+
+    def roll_call(self, size: int = 0, fault: Exception | None = None) -> None:
+        """Wait until all ranks are ready for the same exchange, or one of them has failed.
+
+        Args:
+            size: Numbers to exchange.
+            fault: The reason why this rank cannot take part.
+
+        Raises:
+            Elsewhere: Another rank has failed; the message says whether it ran out of memory.
+            UserError: The ranks are ready for different exchanges.
+        """
+        flag = _READY
+        if fault is not None:
+            flag = _OUT_OF_MEMORY if is_out_of_memory(fault) else _FAILED
+        own = torch.tensor([flag, size])
+        rows = [torch.empty_like(own) for _ in range(self.count)]
+        with connected():
+            distributed.all_gather(rows, own)
+        flags, sizes = torch.stack(rows).T
+        if fault is not None:
+            return
+        if (worst := int(flags.max())) != _READY:
+            raise Elsewhere(
+                "out of memory in another process"
+                if worst == _OUT_OF_MEMORY
+                else "failed elsewhere"
+            )
+        if (sizes != size).any():
+            raise UserError(
+                "the processes do not use the same weights of this model in a step",
+                "leave train.shard out",
+            )
 
     @contextmanager
     def calling(self, function: Callable[..., None], *arguments: Any) -> Iterator[None]:
@@ -149,7 +189,7 @@ class RankGroup:
         """Give every rank the leader's weights."""
         if self.count == 1:
             return
-        with torch.no_grad(), _connected():
+        with torch.no_grad(), connected():
             for parameter in parameters:
                 weights = parameter.data.contiguous()
                 distributed.broadcast(weights, src=0)
@@ -168,7 +208,7 @@ class RankGroup:
                 [part.reshape(-1).float() for part in parts]
                 + [torch.tensor(flags, device=parts[0].device)]
             )
-            with _connected():
+            with connected():
                 distributed.all_reduce(flat)
             *sums, counts = flat.split([*(p.numel() for p in group), len(group)])  # type: ignore[no-untyped-call]
             for parameter, gradient, count in zip(group, sums, counts.tolist(), strict=True):
@@ -205,7 +245,7 @@ def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
+def connected() -> Iterator[None]:
     """Report a closed connection as the end of another process."""
     try:
         yield

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import count, islice
 from typing import Literal
@@ -26,12 +26,13 @@ from tailorbird.train.journal import Journal
 from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.randomness import random_state, seed_rank
 from tailorbird.train.settings import Settings
+from tailorbird.train.shard import Replicated, Sharded
 from tailorbird.train.step import Step, Stepper, Workload
 
 _CHECKPOINT_SECONDS = 60.0
 _STEPS_BEFORE_FORECAST = 8
-# The commands of the leading rank to the others after a step.
-_GO, _SAVE, _END = "go", "save", "end"
+# The commands of the leading rank to the others between steps.
+_GO, _SAVE, _GATHER, _END = "go", "save", "gather", "end"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class TrainJob:
         keep: The criterion of the best validation: the highest accuracy or the lowest loss.
         figure: The name of the task's own metric, if it replaces the accuracy.
         deadline: `time.monotonic` at which training must be over, or None.
+        shard: Whether weights, gradients and moments are sharded among the ranks.
         observe: Called with each validation's number, from 1, and its score (higher is better); may
             raise `Hopeless` to end the training.
     """
@@ -59,6 +61,7 @@ class TrainJob:
     deadline: float | None = None
     observe: Callable[[int, float], None] = lambda number, score: None
     ranks: RankGroup = ALONE
+    shard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +101,25 @@ def train(model: nn.Module, job: TrainJob) -> Trained:
     set_dropout(model, settings.dropout)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
-    optimizer = make_optimizer(model, settings)
-    fp16 = job.device.precision == "fp16"
-    scaler = torch.amp.GradScaler(job.device.kind, enabled=fp16)
-    stepper = Stepper(model, optimizer, job.device, job.work, settings, job.title, scaler, ranks)
     total, every = plan_steps(job)
     with ranks.working():
         checkpoints = Checkpoints(job.folder, job.title)
-        state = _begin(model, stepper, checkpoints, job)
+        stepper, state = _begin(model, checkpoints, job)
         with job.work.reading(model), patient_interrupt() as interrupted:
-            if ranks.leads:
-                lead = _Lead(model, stepper, checkpoints, job, total, every, interrupted)
-                lead.run(state)
-            else:
-                _follow(model, stepper, state, job, interrupted)
+            if not ranks.leads:
+                _follow(stepper, state, job, interrupted)
                 return _trained(state, total, job)
+            lead = _Lead(model, stepper, checkpoints, job, total, every, interrupted)
+            lead.run(state)
     model.zero_grad(set_to_none=True)  # frees gradients before weights of the same size are read
     checkpoints.restore_best(model)
     model.eval()
     return _trained(state, total, job)
 
 
-def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: TrainJob) -> State:
-    """Bring every rank to the start or to the checkpoint, and return that state."""
-    ranks, seed = job.ranks, job.settings.seed
+def _begin(model: nn.Module, checkpoints: Checkpoints, job: TrainJob) -> tuple[Stepper, State]:
+    """Bring every rank to the start or to the checkpoint; return its stepper and that state."""
+    ranks, settings = job.ranks, job.settings
     saved = None
     with ranks.beginning():
         if job.resume and ranks.leads:
@@ -130,13 +128,27 @@ def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: Tr
     ranks.agree(facts)
     saved = ranks.share(saved)
     ranks.same_weights(parameter for _, parameter in trained_parameters(model))
+    stepper = _stepper(model, job)
     if saved is None:
-        seed_rank(seed, ranks.index)
-        return State()
+        seed_rank(settings.seed, ranks.index)
+        return stepper, State()
     if ranks.leads:
         log.say(f"{job.title}: going on after step {saved.state.step}")
-    saved.restore(stepper.optimizer, stepper.scaler, ranks.index, seed)
-    return saved.state
+    optimizer = stepper.optimizer
+    saved = replace(saved, optimizer=stepper.layout.own_states(optimizer, saved.optimizer))
+    saved.restore(optimizer, stepper.scaler, ranks.index, settings.seed)
+    return stepper, saved.state
+
+
+def _stepper(model: nn.Module, job: TrainJob) -> Stepper:
+    layout = Replicated(model, job.work, job.ranks)
+    if job.shard and job.ranks.count > 1:
+        layout = Sharded(model, job.work, job.ranks, job.device.kind)
+    elif job.shard:
+        log.warn("train.shard is ignored: there is one process (see train.processes)")
+    optimizer = make_optimizer(model, job.settings)
+    scaler = torch.amp.GradScaler(job.device.kind, enabled=job.device.precision == "fp16")
+    return Stepper(layout, optimizer, job.device, job.settings, job.title, scaler)
 
 
 def _facts(model: nn.Module, job: TrainJob) -> dict[str, str]:
@@ -179,8 +191,9 @@ class _Lead:
             self.journal, self.saved = journal, time.monotonic()
             self.began = self.saved - state.seconds
             self.model.train()
-            stopped = job.ranks.share(state.bad >= settings.patience)
-            for batch in () if stopped else batches_from(state.step, total, job):
+            if self._next(ended=state.bad >= settings.patience or state.step >= total):
+                return
+            for batch in batches_from(state.step, total, job):
                 rate = settings.learning_rate * rate_factor(state.step, total, settings)
                 step = _step(self.stepper, batch, rate, state, job, stop=self.interrupted())
                 state.seconds = time.monotonic() - self.began
@@ -191,16 +204,29 @@ class _Lead:
                 except BaseException:
                     job.ranks.share(_END)
                     raise
-                job.ranks.share(_END if ended else _GO)
-                if ended:
-                    break
+                if self._next(ended=ended):
+                    return
+
+    def _next(self, *, ended: bool) -> bool:
+        """Start the next step on all ranks, or end, with the whole model on this one."""
+        ranks = self.job.ranks
+        try:
+            if ended:
+                self.stepper.layout.dissolve(self._gather)
+        finally:
+            ranks.share(_END if ended else _GO)
+        return ended
+
+    def _gather(self) -> None:
+        self.job.ranks.share(_GATHER)
 
     def _after(self, state: State, rate: float, *, stop: bool) -> bool:
         """Validate and save as due after a step; return whether it was the last one."""
         job, last = self.job, state.step == self.total
         stopped = False
         if state.step % self.every == 0 or last:
-            stopped = _validate(self.model, state, rate, job, self.journal, self.checkpoints)
+            with self.stepper.layout.whole(self._gather):
+                stopped = _validate(self.model, state, rate, job, self.journal, self.checkpoints)
             state.seconds = time.monotonic() - self.began
         stop = stop or self.interrupted()
         if stop or last or stopped or _is_due(job.settings, state.step, self.saved):
@@ -211,30 +237,36 @@ class _Lead:
         return last or stopped
 
     def _save(self, state: State) -> None:
+        stepper = self.stepper
         self.job.ranks.share(_SAVE)
         random = self.job.ranks.gather(random_state())
-        optimizer, scaler = self.stepper.optimizer, self.stepper.scaler
-        saved = Saved(state, optimizer.state_dict(), random, scaler.state_dict())
-        self.checkpoints.save(self.model, saved)
+        states = stepper.layout.whole_states(stepper.optimizer)
+        saved = Saved(state, states, random, stepper.scaler.state_dict())
+        with stepper.layout.whole(self._gather):
+            self.checkpoints.save(self.model, saved)
         self.saved = time.monotonic()
 
 
-def _follow(
-    model: nn.Module, stepper: Stepper, state: State, job: TrainJob, interrupted: Callable[[], bool]
-) -> None:
+def _follow(stepper: Stepper, state: State, job: TrainJob, interrupted: Callable[[], bool]) -> None:
     """Take part in every step until the leading rank ends the training."""
-    ranks, settings = job.ranks, job.settings
+    settings = job.settings
     total, _ = plan_steps(job)
-    model.train()
-    if ranks.share(False):
-        return
-    for batch in batches_from(state.step, total, job):
+    stepper.layout.model.train()
+    batches = batches_from(state.step, total, job)
+    while _goes_on(stepper, job.ranks):
         rate = settings.learning_rate * rate_factor(state.step, total, settings)
-        _step(stepper, batch, rate, state, job, stop=interrupted())
-        while (order := ranks.share(_GO)) == _SAVE:
-            ranks.gather(random_state())
-        if order == _END:
-            return
+        _step(stepper, next(batches), rate, state, job, stop=interrupted())
+
+
+def _goes_on(stepper: Stepper, ranks: RankGroup) -> bool:
+    """Obey the leading rank between steps; return whether another step follows."""
+    while (order := ranks.share(_GO)) in (_SAVE, _GATHER):
+        if order == _GATHER:
+            stepper.layout.gather()
+            continue
+        ranks.gather(random_state())
+        stepper.layout.whole_states(stepper.optimizer)
+    return order == _GO
 
 
 def _step(
@@ -265,7 +297,8 @@ def _trained(state: State, total: int, job: TrainJob) -> Trained:
 def _notes(state: State, job: TrainJob) -> tuple[str, ...]:
     notes = []
     if job.ranks.count > 1:
-        notes.append(f"trained by {job.ranks.count} processes together")
+        shared = ", each with its part of the weights" if job.shard else ""
+        notes.append(f"trained by {job.ranks.count} processes together{shared}")
     if state.halvings:
         notes.append(
             f"memory ran out: micro-batches were cut to 1/{2**state.halvings} of what was asked; "

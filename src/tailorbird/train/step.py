@@ -1,6 +1,7 @@
 """One optimizer step: the gradient of a batch, in as many passes as memory requires."""
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,9 +15,9 @@ from tailorbird.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
 from tailorbird.train.checkpoint import State
-from tailorbird.train.distributed import ALONE, RankGroup
 from tailorbird.train.randomness import random_state, restore_random
 from tailorbird.train.settings import Settings
+from tailorbird.train.shard import Replicated
 
 
 class Workload(Protocol):
@@ -71,18 +72,17 @@ class Stepper:
     """Runs optimizer steps.
 
     Attributes:
+        layout: The model, its workload, and where its weights are.
         title: The run's name in messages.
         scaler: The gradient scaler, for fp16.
     """
 
-    model: nn.Module
+    layout: Replicated
     optimizer: torch.optim.Optimizer
     device: Device
-    work: Workload
     settings: Settings
     title: str
     scaler: torch.amp.GradScaler
-    ranks: RankGroup = ALONE
 
     def step(self, batch: np.ndarray, state: State, *, stop: bool = False) -> Step:
         """Run one step on `batch`.
@@ -100,19 +100,20 @@ class Stepper:
             loss_sum = self._gradient(batch, state)
         except Exception as error:
             fault = error
-        sums, halvings, stops = self.ranks.gather_numbers((loss_sum, state.halvings, stop), fault).T
+        numbers = (loss_sum, state.halvings, stop)
+        sums, halvings, stops = self.layout.ranks.gather_numbers(numbers, fault).T
         if halvings.max() > state.halvings:
             log.warn(f"{self.title}: out of memory in another process: micro-batches are halved")
             state.halvings = int(halvings.max())
-        mean = float(sums.sum()) / self.work.weight(batch)
+        mean = float(sums.sum()) / self.layout.work.weight(batch)
         if not math.isfinite(mean):
             rate = self.optimizer.param_groups[0]["lr"]
             raise TrainingDiverged(
                 f"the loss became {mean} (learning rate {rate:.2g})",
                 "lower train.learning_rate, lengthen train.warmup, or use model.precision=fp32",
             )
-        parameters = [p for _, p in trained_parameters(self.model)]
-        self.ranks.sum_gradients(parameters)
+        parameters = [p for _, p in trained_parameters(self.layout.model)]
+        self.layout.sum_gradients(parameters)
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
@@ -122,16 +123,16 @@ class Stepper:
 
     def _gradient(self, batch: np.ndarray, state: State) -> float:
         """Compute this rank's part of the gradient of the mean loss; return its summed loss."""
-        before = random_state()
+        before, work = random_state(), self.layout.work
         while True:
             parts = self._micro_batches(batch, state.halvings)
             try:
-                return self._accumulate(self.work.weight(batch), parts)
+                return self._accumulate(work.weight(batch), self.layout.passes(parts, batch))
             except Exception as error:
+                largest = self.layout.leave(error, max((len(part) for part in parts), default=1))
                 if not is_out_of_memory(error):
                     raise
-                largest = max(len(part) for part in parts)
-                if largest == 1 or not self.work.divisible:
+                if largest == 1 or not work.divisible:
                     raise _nothing_fits(error) from error
             # Outside the handler, where the error would keep its graph's tensors alive.
             self.optimizer.zero_grad(set_to_none=True)
@@ -146,24 +147,26 @@ class Stepper:
 
     def _micro_batches(self, batch: np.ndarray, halvings: int) -> list[np.ndarray]:
         """Return this rank's share of the batch, split into micro-batches."""
-        own = self.ranks.share_of(batch)
-        parts = self.work.micro_batches(own) if len(own) else []
+        own = self.layout.ranks.share_of(batch)
+        parts = self.layout.work.micro_batches(own) if len(own) else []
         for _ in range(halvings):
             parts = [half for part in parts for half in np.array_split(part, 2) if len(half)]
         return parts
 
-    def _accumulate(self, weight: float, parts: list[np.ndarray]) -> float:
+    def _accumulate(self, weight: float, passes: Iterator[tuple[np.ndarray, bool]]) -> float:
         """Accumulate the gradient; return the summed loss.
 
         Args:
             weight: Of the whole batch on all ranks, so that parts of any size add up to the
                 gradient of one pass over all of it.
-            parts: The examples of each pass.
+            passes: The examples of each pass, and whether their loss counts.
         """
         loss_sum = torch.zeros((), device=self.device.name)
-        for indices in parts:
+        for indices, counted in passes:
             with self.device.autocast():
-                loss = self.work.loss_sum(self.model, indices)
+                loss = self.layout.loss_sum(indices)
+            if not counted:
+                loss = 0 * loss
             self.scaler.scale(loss / weight).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
         return float(loss_sum)

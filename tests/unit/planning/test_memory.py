@@ -201,7 +201,11 @@ def test_packed_weights_take_what_bitsandbytes_takes() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "less"),
-    [({"gradient_checkpointing": True}, "activations"), ({"optimizer": "sgd"}, "optimizer")],
+    [
+        ({"gradient_checkpointing": True}, "activations"),
+        ({"optimizer": "sgd"}, "optimizer"),
+        ({"shard": True, "processes": 4}, "optimizer"),
+    ],
 )
 def test_settings_that_save_memory_save_it(settings: dict[str, Any], less: str) -> None:
     sizes = []

@@ -15,15 +15,17 @@ import torch
 from torch import nn
 
 import tiny
-from tailorbird.config import Config
+from tailorbird.config import Config, load_config
 from tailorbird.errors import Interrupted, ProcessLost, UserError
 from tailorbird.methods.base import trained_parameters
 from tailorbird.records import Example, Message, Split
-from tailorbird.runs.folder import CHECKPOINTS, JOURNAL, RunFolder
+from tailorbird.runs.folder import CHECKPOINTS, JOURNAL, MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.fit import check_sharding
 from tailorbird.tasks.registry import get_task
 from tailorbird.train import launch, loop
 from tailorbird.train.distributed import ALONE, RankGroup
+from tailorbird.train.step import Stepper
 
 # Two processes wait for each other at every step, and on busy cores for all others as well.
 pytestmark = pytest.mark.timeout(900)
@@ -96,12 +98,12 @@ def weights(fit: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in trained_parameters(fit.model)}
 
 
-def check_same(make_fit: MakeFit, method: str, writes: bool) -> None:
-    alone, both = make_fit(method, writes), make_fit(method, writes, processes=2)
+def check_same(make_fit: MakeFit, method: str, writes: bool, **train: Any) -> None:
+    alone, both = make_fit(method, writes), make_fit(method, writes, processes=2, **train)
     start = weights(alone)
     first, second = alone.train(), both.train()
     assert first.steps == second.steps == 20
-    assert "trained by 2 processes together" in second.notes
+    assert any("trained by 2 processes together" in note for note in second.notes)
     expected = weights(alone)
     assert any(not torch.equal(start[name], expected[name]) for name in start)
     for name, value in weights(both).items():
@@ -130,6 +132,92 @@ def test_all_methods_learn_the_same_on_two_ranks(
     check_same(make_fit, method, writes)
 
 
+def test_sharded_weights_learn_what_whole_ones_learn(make_fit: MakeFit) -> None:
+    """Of labels, with every weight trained."""
+    check_same(make_fit, "full", writes=False, shard=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writes", [False, True], ids=["labels", "written"])
+@pytest.mark.parametrize("method", sorted(set(OPTIONS) - {"qlora"}))
+def test_all_methods_learn_the_same_with_sharded_weights(
+    make_fit: MakeFit, method: str, writes: bool
+) -> None:
+    check_same(make_fit, method, writes, shard=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "train"),
+    [
+        # Not of all weights: Adam makes steps of the rounding in gradients that are zero, as those
+        # of attention's key biases.
+        *(("lora", {"optimizer": name}) for name in ("adamw", "adam", "adagrad")),
+        ("full", {"gradient_checkpointing": True}),
+        ("full", {"layer_decay": 0.8}),
+    ],
+)
+def test_other_settings_learn_the_same_with_sharded_weights(
+    make_fit: MakeFit, method: str, train: dict[str, Any]
+) -> None:
+    train |= {"learning_rate": 1e-3}
+    alone = make_fit(method, **train)
+    both = make_fit(method, processes=2, shard=True, **train)
+    alone.train(), both.train()
+    expected = weights(alone)
+    for name, value in weights(both).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
+
+
+def test_a_rank_holds_its_part_of_sharded_weights(
+    make_fit: MakeFit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it steps; the trained model is a plain one again, and is saved as ever."""
+    both = make_fit("full", processes=2, shard=True, epochs=0.5, optimizer="adamw")
+    classes = [type(module) for module in both.model.modules()]
+    whole = sum(p.numel() for p in both.model.parameters())
+    parts: list[tuple[int, int]] = []
+    step = Stepper.step
+
+    def counting(self: Stepper, *arguments: Any, **options: Any) -> Any:
+        done = step(self, *arguments, **options)
+        tensors = [
+            [p.to_local().numel() for p in self.layout.model.parameters()],
+            [s["exp_avg"].to_local().numel() for s in self.optimizer.state.values()],
+        ]
+        parts.append((sum(tensors[0]), sum(tensors[1])))
+        return done
+
+    monkeypatch.setattr(Stepper, "step", counting)
+    both.train()
+    assert len(parts) == 2
+    for sizes in parts:
+        assert all(0.49 * whole < size < 0.52 * whole for size in sizes)
+    assert [type(module) for module in both.model.modules()] == classes
+    assert all(type(p) is nn.Parameter for p in both.model.parameters())
+    both.save()
+    loaded = both.method.load(make_fit("full").base, both.job.folder.file(MODEL))
+    for name, value in loaded.named_parameters():
+        assert torch.equal(value, weights(both)[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision", "words"),
+    [
+        ({"method.name": "qlora"}, "bf16", "sharding packed weights"),
+        ({"train.optimizer": "adamw8bit"}, "bf16", "adamw8bit"),
+        ({}, "fp16", "fp16"),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused(
+    changes: dict[str, str], precision: str, words: str
+) -> None:
+    config = load_config(flags={"train.shard": True} | changes)
+    with pytest.raises(UserError, match=words) as refused:
+        check_sharding(config, precision)
+    assert refused.value.fix
+
+
 def _pressing(fit: Any, number: int) -> None:
     """Press Ctrl-C, for this process alone, in a validation."""
     own, count = fit.validate, 0
@@ -145,17 +233,27 @@ def _pressing(fit: Any, number: int) -> None:
     fit.validate = validate
 
 
-@pytest.mark.parametrize("after", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("after", "shard"),
+    [
+        (1, True),
+        *(
+            pytest.param(*way, marks=pytest.mark.slow)
+            for way in ((1, False), (2, False), (2, True))
+        ),
+    ],
+)
 def test_a_run_of_two_ranks_goes_on_with_another_number(
-    make_fit: MakeFit, after: int, capsys: pytest.CaptureFixture[str]
+    make_fit: MakeFit, after: int, shard: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alone = make_fit("lora", optimizer="adamw", learning_rate=1e-3)
+    settings = {"optimizer": "adamw", "learning_rate": 1e-3}
+    alone = make_fit("lora", **settings)
     alone.train()
-    both = make_fit("lora", processes=2, optimizer="adamw", learning_rate=1e-3)
+    both = make_fit("lora", processes=2, shard=shard, **settings)
     _pressing(both, 2)
     with pytest.raises(Interrupted, match="after step 6 of 20"):
         both.train()
-    fresh = make_fit("lora", processes=2, optimizer="adamw", learning_rate=1e-3, resume=True)
+    fresh = make_fit("lora", processes=2, shard=shard, resume=True, **settings)
     train = fresh.job.config.train.model_copy(update={"processes": after})
     fresh.job = replace(fresh.job, config=fresh.job.config.model_copy(update={"train": train}))
     with pytest.MonkeyPatch.context() as patch:
@@ -192,8 +290,9 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_name_and_a_checkpoint(
 
 
 @pytest.mark.slow
-def test_memory_that_runs_out_on_one_rank_halves_on_all(make_fit: MakeFit) -> None:
-    alone, both = make_fit("full"), make_fit("full", processes=2)
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
+def test_memory_that_runs_out_on_one_rank_halves_on_all(make_fit: MakeFit, shard: bool) -> None:
+    alone, both = make_fit("full"), make_fit("full", processes=2, shard=shard)
     alone.train()
     work = both.work()
     kind = type(work)
@@ -212,6 +311,36 @@ def test_memory_that_runs_out_on_one_rank_halves_on_all(make_fit: MakeFit) -> No
     assert any("1/2" in note for note in trained.notes)
     for name, value in weights(both).items():
         torch.testing.assert_close(value, weights(alone)[name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_on_the_way_back_halves_on_all(make_fit: MakeFit) -> None:
+    """Where a rank with sharded weights waits for the others in the middle of the model."""
+    alone, both = make_fit("full"), make_fit("full", processes=2, shard=True)
+    alone.train()
+
+    def short(module: Any, inputs: Any, outputs: tuple[torch.Tensor, ...]) -> None:
+        if len(outputs[0]) > 1:
+            raise MemoryError
+
+    both.model.bert.encoder.layer[0].attention.register_full_backward_hook(short)
+    trained = both.train()
+    assert any("1/2" in note for note in trained.notes)
+    for name, value in weights(both).items():
+        torch.testing.assert_close(value, weights(alone)[name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_fault_of_one_rank_ends_all_with_its_words(make_fit: MakeFit) -> None:
+    both = make_fit("full", processes=2, shard=True)
+
+    def odd(module: Any, inputs: Any, output: Any) -> None:
+        raise ValueError("an odd number")
+
+    both.model.bert.encoder.layer[1].register_forward_hook(odd)
+    with pytest.raises(ValueError, match="an odd number"):
+        both.train()
+    launch._crew.abandon()  # the other process has ended
 
 
 @pytest.mark.slow
