@@ -230,7 +230,7 @@ def _axes() -> str:
     """Return where the next leaf of each axis goes, and which leaves there are."""
     readers = {name for _, _, module, name in READERS.values()}
     rows = [
-        ("task", "one file in `tasks/`, and a line with its facts in `records/tasks.py`",
+        ("task", "one file in `tasks/` and a line in `records/tasks.py` with its facts",
          "contracts/test_new_leaves.py", TASKS),
         ("method", "one folder in `methods/`: its options (`__init__.py`), its training "
          "(`method.py`), and a line in `config/method.py`",
