@@ -13,6 +13,7 @@ line.
 import csv
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -110,9 +111,13 @@ def _data(name: str, rows: int, folder: Path) -> tuple[Path, list[str]]:
     else:
         with (DATA / name / "train.csv").open(encoding="utf-8", newline="") as source:
             pairs = [(r["text"], r.get("label") or r["category"]) for r in csv.DictReader(source)]
+    pairs = _some(pairs, rows)
+    # A class needs a row in each of the three parts.
+    counts = Counter(label for _, label in pairs)
+    pairs = [pair for pair in pairs if counts[pair[1]] >= 3]
     file = folder / f"{name}.csv"
     with file.open("w", encoding="utf-8", newline="") as target:
-        csv.writer(target).writerows([("text", "label"), *_some(pairs, rows)])
+        csv.writer(target).writerows([("text", "label"), *pairs])
     return file, ["--text", "text", "--label", "label"]
 
 
