@@ -138,13 +138,15 @@ class SegmentStore:
             return _in_full(segments, places, query, k)
         firsts = np.cumsum([0, *(len(segment.rows) for segment in segments)])
         count = int(firsts[-1])
-        if count >= max(_FEWEST_CODED, 64 * k) and self._codes_pay():
+        coded = count >= max(_FEWEST_CODED, 64 * k) and self._codes_pay()
+        if coded:
             scores, slack = products_of([(s.codes, s.steps) for s in segments], query)
         else:
             scores, slack = np.empty(count, dtype=np.float32), _ROUNDING
             for first, segment in zip(firsts, segments, strict=False):
                 exact_products(segment.vectors, query, scores[first : first + len(segment.rows)])
-                if count >= _MANY:
+                # Where int8 products never pay, every query reads all vectors again.
+                if count >= _MANY and self._questions <= _PATIENCE:
                     segment.release()
         for first, segment in zip(firsts, segments, strict=False):
             if segment.gone is not None:
@@ -155,7 +157,7 @@ class SegmentStore:
         places = [
             candidates[a:b] - first for first, a, b in zip(firsts, cuts, cuts[1:], strict=False)
         ]
-        if count >= _MANY and not self._questions % _RELEASE:
+        if coded and count >= _MANY and not self._questions % _RELEASE:
             for segment in segments:
                 segment.release()
         return _in_full(segments, places, query, k)

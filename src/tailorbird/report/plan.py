@@ -186,7 +186,8 @@ def memory_plot(plan: Plan, *, wide: bool = True) -> str:
     height = top + _ROW * len(plan.memory) + 6
     most = max(plan.capacity_bytes, *(memory.bytes for memory in plan.memory))
     x = svg.Scale(0.0, float(most), left, right)
-    parts = _key(left, wide)
+    key = ((words, css) for words, css, _ in _PARTS)
+    parts = svg.legend(key, left if wide else 0.0, width)
     for row, memory in enumerate(plan.memory):
         y, at = top + _ROW * row, 0
         parts.append(svg.text(left - 10, y + 14, memory.method, anchor="end", css="label other"))
@@ -201,17 +202,6 @@ def memory_plot(plan: Plan, *, wide: bool = True) -> str:
     parts.append(svg.text(limit, top - 14, name, anchor="end" if late else "start", css="tick"))
     css = "wide" if wide else "narrow"
     return svg.frame(width, height, "Memory of each method, by what takes it", parts, css)
-
-
-def _key(left: float, wide: bool) -> list[str]:
-    parts, x, y = [], left if wide else 0.0, 6.0
-    for words, css, _ in _PARTS:
-        parts.append(svg.box(x, y, 11, 11, css) + svg.text(x + 16, y + 10, words, css="tick"))
-        if wide:
-            x += 7.2 * len(words) + 30
-        else:
-            x, y = (0.0, y + 20) if x else (170.0, y)
-    return parts
 
 
 def _shares(memory: MemoryPlan) -> list[tuple[str, str, int]]:

@@ -5,7 +5,10 @@ from tailorbird.records import QuestionArmReport, QuestionsReport
 from tailorbird.report import svg
 
 _ROW, _BAR = 34.0, 18.0
-_PARTS = (("current", "new answer", "bar-current"), ("stale", "old answer", "bar-stale"))
+_PARTS = (
+    ("current", "new answer", "bar-current"), ("stale", "old answer", "bar-stale"),
+    ("other", "another answer", "bar-other"),
+)  # fmt: skip
 _DECADES = (1, 10, 100, 1_000, 10_000, 100_000)
 _TIMES = {1.0: "1 s", 10.0: "10 s", 60.0: "1 min", 600.0: "10 min", 3600.0: "1 h",
           36_000.0: "10 h", 360_000.0: "100 h"}  # fmt: skip
@@ -20,7 +23,7 @@ def change_plot(report: QuestionsReport, *, wide: bool = True) -> str:
     right = width - (60.0 if wide else 8.0)
     height = 34 + _ROW * len(arms) + 26
     x = svg.Scale(0.0, 1.0, left, right)
-    parts = [_key(left, wide)]
+    parts = svg.legend([entry[1:] for entry in _PARTS], left if wide else 0.0, width)
     for row, arm in enumerate(arms):
         parts.append(_bars(arm, x, 34 + _ROW * row, report.verdict.recommended == arm.name))
     for mark in (0.0, 0.5, 1.0):
@@ -32,20 +35,12 @@ def change_plot(report: QuestionsReport, *, wide: bool = True) -> str:
     )
 
 
-def _key(left: float, wide: bool) -> str:
-    parts, at = [], left if wide else 0.0
-    for _, words, css in (*_PARTS, ("other", "another answer", "bar-other")):
-        parts.append(svg.box(at, 6, 11, 11, css) + svg.text(at + 16, 16, words, css="tick"))
-        at += (7.5 if wide else 7.2) * len(words) + (26 if wide else 24)
-    return "".join(parts)
-
-
 def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> str:
     assert arm.change is not None
     css = "label pick" if is_pick else "label other"
     parts = [svg.text(x(0) - 10, top + 14, arm.name, anchor="end", css=css)]
     at = 0.0
-    for name, words, colour in (*_PARTS, ("other", "another answer", "bar-other")):
+    for name, words, colour in _PARTS:
         score = getattr(arm.change, name)
         title = f"{arm.name}, {words}: {display.percent(score.value)}"
         if span := display.metric_range("accuracy", score):

@@ -93,6 +93,21 @@ def box(x: float, y: float, width: float, height: float, css: str, title: str = 
     return f"{at}><title>{escape(title)}</title></rect>" if title else f"{at}/>"
 
 
+def legend(entries: Iterable[tuple[str, str]], left: float, right: float) -> list[str]:
+    """Return coloured boxes with their words, from left to right, in as many lines as needed.
+
+    Args:
+        entries: The words and the style of each.
+    """
+    parts, x, y = [], left, 6.0
+    for words, css in entries:
+        if x > left and x + 16 + 7.2 * len(words) > right:
+            x, y = left, y + 20
+        parts.append(box(x, y, 11, 11, css) + text(x + 16, y + 10, words, css="tick"))
+        x += 7.4 * len(words) + 26
+    return parts
+
+
 def path(points: Iterable[tuple[float, float]], css: str) -> str:
     """Return a line through points."""
     steps = " ".join(f"{px(x)},{px(y)}" for x, y in points)
