@@ -5,10 +5,8 @@ from tailorbird.records import QuestionArmReport, QuestionsReport
 from tailorbird.report import svg
 
 _ROW, _BAR = 34.0, 18.0
-_PARTS = (
-    ("current", "new answer", "bar-current"), ("stale", "old answer", "bar-stale"),
-    ("other", "another answer", "bar-other"),
-)  # fmt: skip
+_PARTS = (("current", "new answer", "bar-current"), ("stale", "old answer", "bar-stale"),
+          ("other", "another answer", "bar-other"))  # fmt: skip
 _DECADES = (1, 10, 100, 1_000, 10_000, 100_000)
 _TIMES = {1.0: "1 s", 10.0: "10 s", 60.0: "1 min", 600.0: "10 min", 3600.0: "1 h",
           36_000.0: "10 h", 360_000.0: "100 h"}  # fmt: skip
@@ -27,12 +25,10 @@ def change_plot(report: QuestionsReport, *, wide: bool = True) -> str:
     for row, arm in enumerate(arms):
         parts.append(_bars(arm, x, 34 + _ROW * row, report.verdict.recommended == arm.name))
     for mark in (0.0, 0.5, 1.0):
-        parts.append(
-            svg.text(x(mark), height - 6, f"{100 * mark:.0f} %", anchor="middle", css="tick")
-        )
-    return svg.frame(
-        width, height, "Answers after the documents changed", parts, "wide" if wide else "narrow"
-    )
+        words = f"{100 * mark:.0f} %"
+        parts.append(svg.text(x(mark), height - 6, words, anchor="middle", css="tick"))
+    css = "wide" if wide else "narrow"
+    return svg.frame(width, height, "Answers after the documents changed", parts, css)
 
 
 def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> str:

@@ -94,11 +94,7 @@ def box(x: float, y: float, width: float, height: float, css: str, title: str = 
 
 
 def legend(entries: Iterable[tuple[str, str]], left: float, right: float) -> list[str]:
-    """Return coloured boxes with their words, from left to right, in as many lines as needed.
-
-    Args:
-        entries: The words and the style of each.
-    """
+    """Return coloured boxes, each of `entries` (words, style), in as many lines as needed."""
     parts, x, y = [], left, 6.0
     for words, css in entries:
         if x > left and x + 16 + 7.2 * len(words) > right:
