@@ -121,7 +121,7 @@ _FILES = [
         _folder("train.csv", "train.jsonl"),
         ("several kinds: .csv, .jsonl", "'data/*.csv'"),
     ),
-    BadFile("no file fits", lambda _: ["*.csv"], ("*.csv: no file fits this pattern",)),
+    BadFile("no file matches", lambda _: ["*.csv"], ("*.csv: no file matches this pattern",)),
     BadFile(
         "one of several files is missing",
         _several("train.csv,trian.csv"),
@@ -156,14 +156,14 @@ _FILES = [
     BadFile(
         "cut gzip",
         _file(gzip.compress(GOOD.encode() * 9)[:-30], "train.csv.gz"),
-        ("train.csv.gz: cannot be unpacked as gzip", "cut off"),
+        ("train.csv.gz: cannot be unpacked as gzip", "truncated"),
     ),
     BadFile("csv as zst", _file(GOOD, "train.csv.zst"), ("cannot be unpacked as zstd",)),
     BadFile("a file twice", _several("train.csv,./train.csv"), ("the same file is named twice",)),
     BadFile(
         "a set on the hub without network",
         lambda _: ["someone/reviews"],
-        ("someone/reviews", "no such file or folder", "hub cannot be asked", "hf download"),
+        ("someone/reviews", "no such file or folder", "hub cannot be reached", "hf download"),
     ),
 ]
 
@@ -187,7 +187,7 @@ _DELIMITED = [
     BadFile(
         "quote in the middle",
         _file(GOOD + '"Yes" she said,pos\n'),
-        ("line 22", "after a closing quotation mark", "double"),
+        ("line 22", "follows a closing quotation mark", "double"),
     ),
     BadFile(
         "ten megabytes in a cell",
@@ -305,7 +305,7 @@ _JSON = [
 ]
 
 _PARQUET = [
-    BadFile("cut parquet", _cut_parquet, ("train.parquet", "cut off", "again")),
+    BadFile("cut parquet", _cut_parquet, ("train.parquet", "truncated", "again")),
     BadFile("csv as parquet", _file(GOOD, "train.parquet"), ("cannot be read as Parquet", "CSV")),
     BadFile("empty parquet", _file("", "train.parquet"), ("train.parquet", "empty")),
     BadFile("parquet without rows", _parquet({"text": [], "label": []}), ("no rows",)),
@@ -322,7 +322,7 @@ _PARQUET = [
 ]
 
 _SPLITS = [
-    BadFile("one row", _file("text,label\na,b\n"), ("train.csv", "one row only")),
+    BadFile("one row", _file("text,label\na,b\n"), ("train.csv", "only one row")),
     BadFile("one class", _file("text,label\n" + rows(["pos"])), ("every row", "'pos'", "--label")),
     BadFile(
         "two rows of a class",
@@ -370,7 +370,7 @@ _LEAKS = [
             "--overlap",
             "error",
         ),
-        ("1 test text also stands", "this is text 0 of pos", "--overlap drop"),
+        ("1 test text also occurs", "this is text 0 of pos", "--overlap drop"),
     ),
     BadFile(
         "overlap empties a class",
@@ -389,7 +389,7 @@ _LEAKS = [
             "--validation",
             "dev.csv",
         ),
-        ("every validation row also stands in the test rows",),
+        ("every validation row also occurs in the test rows",),
     ),
 ]
 
@@ -453,7 +453,7 @@ _WRITTEN = [
     BadFile(
         "every prompt is tested",
         _files({"train.jsonl": _pairs(), "test.jsonl": _pairs()}, "--test", "test.jsonl"),
-        ("every training row also stands", "--overlap keep"),
+        ("every training row also occurs", "--overlap keep"),
     ),
     BadFile(
         "test without answers",

@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_told(
     store = ["--store", run[0] / "knowledge", "--output", tmp_path / "out"]
     few = tmp_path / "few.csv"
     few.write_text("question,answer,source\n" + "Who?,Ada,Arvik\n" * 9)
-    assert "9 questions; 50 are the fewest" in refused(inside, few, *store)
+    assert "9 questions, but at least 50 are needed" in refused(inside, few, *store)
     lost = tmp_path / "lost.csv"
     lost.write_text("question,answer,source\n" + "".join(f"Q{i}?,A,x{i}\n" for i in range(60)))
     said = refused(inside, lost, *store)

@@ -121,7 +121,7 @@ def test_given_parts_are_kept_out_of_the_training_rows(tmp_path: Path) -> None:
     assert not texts(split.train) & texts(split.test)
     assert [finding.code for finding in split.findings] == ["on_disk", "overlap"]
     assert split.findings[1].count >= 10
-    with pytest.raises(UserError, match="also stands in validation or test"):
+    with pytest.raises(UserError, match="also occurs in validation or test"):
         split_of(train, tmp_path / "strict", test=str(test), overlap="error")
 
 

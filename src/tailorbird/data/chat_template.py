@@ -11,9 +11,9 @@ from tailorbird.records import Message
 
 TEMPLATES = {
     "plain": "titled turns (### User:), no new tokens",
-    "alpaca": "the words of Stanford Alpaca",
+    "alpaca": "the Stanford Alpaca format",
     "chatml": "<|im_start|>role ... <|im_end|>",
-    "raw": "the words alone",
+    "raw": "the text alone, no marks of turns",
 }
 """The named templates, each a file in `templates/`."""
 
@@ -42,7 +42,7 @@ def install_template(tokenizer: Any, choice: str) -> str:
     if choice == "auto":
         why = "; the model has none of its own"
     elif own:
-        why = "; in place of the model's own, which the model was trained with"
+        why = "; it replaces the model's own template, which the model was trained with"
     about = f" ({TEMPLATES[name]})" if name in TEMPLATES else ""
     return f"chat template: {name}{about}{why}; saved with the tokenizer"
 
@@ -75,7 +75,7 @@ def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
     except ValueError as error:
         raise UserError(
             f"the model's chat templates cannot be used: {error}",
-            "take another, such as --set data.template=plain",
+            "use another, such as --set data.template=plain",
         ) from None
     return template
 
@@ -111,8 +111,8 @@ def tail(tokenizer: Any) -> tuple[str, str]:
     what = f"{after.strip()!r}, no special token" if after.strip() else "nothing"
     raise UserError(
         f"the chat template ends an answer with {what}: a model trained on it would never stop",
-        "take another template, such as --set data.template=plain, or a model whose template "
-        "ends its turns with a token of their own",
+        "use another template, such as --set data.template=plain, or a model whose template "
+        "ends each turn with its own token",
     )
 
 
@@ -145,7 +145,7 @@ def _check_tokens(tokenizer: Any, name: str, text: str) -> None:
         raise UserError(
             f"the chatml template needs the tokens {' and '.join(_CHATML_TOKENS)}, which this "
             "model's tokenizer does not have",
-            "take --set data.template=plain, which needs no tokens of its own",
+            "use --set data.template=plain, which needs no special tokens",
         )
     if "eos_token" in text and not tokenizer.eos_token:
         raise UserError(

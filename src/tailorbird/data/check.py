@@ -119,12 +119,12 @@ def _duplicates(split: Split) -> Iterable[Finding]:
     if twice:
         extra = sum(n - 1 for _, n in twice)
         spec = TASKS[split.task]
-        what = "answer and all" if spec.prompts else "word for word"
-        what = "label and all" if spec.head else what
+        what = "prompt and answer" if spec.prompts else "text"
+        what = "text and label" if spec.head else what
         yield Finding(
             "duplicates",
             "info",
-            f"{rows(extra, 'training')} repeated an earlier one, {what}; kept.",
+            f"{rows(extra, 'training')} repeated an earlier row with the same {what}; kept.",
             extra,
             tuple(f"{n} x {shorten(text)}" for text, n in twice[:_SAMPLES]),
         )
@@ -138,7 +138,7 @@ def _ranges(split: Split) -> Iterable[Finding]:
         yield Finding(
             "target_range",
             "info",
-            f"Of the training rows {name} goes from {limits}, mean {fmean(values):.4g}, "
+            f"In the training rows {name} ranges from {limits}, mean {fmean(values):.4g}, "
             f"standard deviation {pstdev(values):.4g}.",
             len(values),
         )
@@ -169,8 +169,8 @@ def _rare_classes(split: Split) -> Iterable[Finding]:
         yield Finding(
             "rare_classes",
             "warning",
-            f"{len(rare):,} {have} fewer than {_FEW_ROWS} training rows; their scores say "
-            "little. Add rows or merge some.",
+            f"{len(rare):,} {have} fewer than {_FEW_ROWS} training rows; their scores are "
+            "unreliable. Add rows or merge classes.",
             sum(n for _, n in rare),
             tuple(f"{label}: {n}" for label, n in rare[:_SAMPLES]),
         )
@@ -205,8 +205,8 @@ def _similar_labels(split: Split) -> Iterable[Finding]:
         yield Finding(
             "similar_labels",
             "warning",
-            "Some labels differ in case or white space only and count as different classes; "
-            "write them alike if they mean the same.",
+            "Some labels differ only in case or white space and count as different classes; use "
+            "one spelling if they mean the same.",
             len(alike),
             tuple(" / ".join(map(repr, labels)) for labels in alike[:_SAMPLES]),
         )
@@ -221,8 +221,8 @@ def _long_texts(split: Split) -> Iterable[Finding]:
         yield Finding(
             "long_texts",
             "info",
-            f"{rows(len(long))} more than {limit:,.0f} characters long, where half of the "
-            f"training texts have {usual:,.0f} or fewer: is something pasted together there?",
+            f"{rows(len(long))} more than {limit:,.0f} characters long, against a median of "
+            f"{usual:,.0f} in training: were several texts joined by mistake?",
             len(long),
             tuple(
                 f"row {e.row}, {len(e.text):,} characters: {shorten(e.text, 40)}"

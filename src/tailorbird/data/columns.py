@@ -74,7 +74,7 @@ def choose_columns(
     columns = TextColumns((found_text,), (found_label,) if found_label is not None else ())
     if text is None or (label is None and found_label is not None):
         roles = ", ".join(f"{role}={name!r}" for role, name in columns.as_dict().items())
-        note = f"{table.path}: columns guessed: {roles}; say --text/--label for others"
+        note = f"{table.path}: columns guessed: {roles}; set --text/--label for others"
         columns = replace(columns, notes=(note,))
     return columns
 
@@ -176,6 +176,6 @@ def _header_missing(table: Table) -> bool:
 def _no_header(table: Table) -> UserError:
     first = " | ".join(name if len(name) <= 40 else f"{name[:37]}..." for name in table.columns)
     return UserError(
-        f"{table.path}: the header is missing: the first line reads like data: {first}",
-        "put a line with the columns' names above it, such as text,label",
+        f"{table.path}: the header is missing: the first line looks like data: {first}",
+        "put a line with column names above it, such as text,label",
     )

@@ -31,10 +31,10 @@ FIXES = {
     "role": f"roles are: {', '.join(ROLES)}",
     "content": 'write the content as a text or as [{"type": "text", "text": "..."}]',
     "order": "put one system message at the beginning, if any",
-    "tools": "write tools and arguments as JSON, as the OpenAI API takes them",
+    "tools": "write tools and arguments as JSON, in the form of the OpenAI API",
     "weights": "give one assistant turn a weight above 0, or remove these conversations",
-    "marks": 'write "weight": 0 in turns that are not to be trained, nothing in the others, and '
-    "leave out marks that mean something else",
+    "marks": 'set "weight": 0 in turns to leave out of training and no weight in the others; '
+    "remove marks that mean something else",
 }
 """The fix of each kind of fault."""
 
@@ -139,7 +139,7 @@ def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message]
     if not turns:
         raise Unusable("weights", "no assistant turn with a weight above 0")
     if any(not m.content.strip() and not m.extra.get("tool_calls") for m in turns):
-        raise Unusable("answer", "no words in an answer")
+        raise Unusable("answer", "an answer without words")
     return upto, len(messages) - len(upto)
 
 
@@ -233,14 +233,14 @@ def _content(value: Any) -> str:
 def _part(part: Any) -> str:
     if isinstance(part, Mapping) and part.get("type", _TEXT) == _TEXT:
         if not is_trained(part):
-            raise Unusable("marks", "a part of a message that is not trained, while others are")
+            raise Unusable("marks", "a part of a message left out of training while others are not")
         text = part.get("text", part.get("value"))
         if isinstance(text, str):
             return _text(text, "content")
     what = (
         f"a part of type {part.get('type')!r}" if isinstance(part, Mapping) else kind_of_value(part)
     )
-    raise Unusable("content", f"{what} in a message, where only text can be learnt")
+    raise Unusable("content", f"{what} in a message, where only text can be trained on")
 
 
 def _call(call: Any) -> dict[str, Any]:

@@ -218,13 +218,13 @@ def _broken(path: Path, start: int, end: int, reason: str) -> UserError:
         )
     if "unexpected end" in reason:
         return UserError(
-            f"{path}: a quotation mark opened in line {start} is never closed; "
-            f"it swallows everything to the end of the file (line {end})",
+            f"{path}: a quotation mark opened in line {start} is never closed; everything up to "
+            f"the end of the file (line {end}) is read as one cell",
             'close it, or write a quotation mark inside a cell doubled: "5"" screen"',
         )
     where = f"line {start}" if start == end else f"lines {start} to {end}"
     return UserError(
-        f"{path}: {where}: text stands after a closing quotation mark ({reason})",
+        f"{path}: {where}: text follows a closing quotation mark ({reason})",
         "put the whole cell in quotation marks and double those inside it: "
         '"""Yes,"" she said",label',
     )
@@ -253,7 +253,7 @@ def _body(
             bad.append((line, fields if not bad else []))
     if suspects:
         warnings.append(
-            f"{path}: quoted texts of several lines that all read like rows, in "
+            f"{path}: quoted texts span several lines that all look like rows, in "
             f"{place_list('line', suspects)}: is a quotation mark missing?"
         )
     faults = Faults()
@@ -261,7 +261,7 @@ def _body(
     faults.raise_if_any()
     if not there:
         raise UserError(
-            f"{path}: there is a header ({name_list(header)}) but no row under it",
+            f"{path}: the file has a header ({name_list(header)}) but no rows",
             "give a file with rows; if the first line is data, put a header line above it",
         )
 

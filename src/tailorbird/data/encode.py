@@ -260,8 +260,7 @@ def truncation_finding(lengths: Sequence[int] | np.ndarray, limit: int) -> Findi
     return Finding(
         "truncation",
         "warning" if share >= 0.01 else "info",
-        f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens; "
-        f"the rest is not read. The longest has {max(lengths):,}; data.max_length sets the "
-        "limit.",
+        f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens: "
+        f"the rest is cut off. The longest has {max(lengths):,}; data.max_length sets the limit.",
         cut,
     )

@@ -52,8 +52,8 @@ def encode_conversations(
     """
     if not tokenizer.is_fast:
         raise UserError(
-            f"the tokenizer {type(tokenizer).__name__} cannot tell which characters a token "
-            "stands for, so answers cannot be told from prompts",
+            f"the tokenizer {type(tokenizer).__name__} gives no character positions of tokens, "
+            "so answers cannot be separated from prompts",
             "use a model with a tokenizer.json (a fast tokenizer)",
         )
     shape = try_template(tokenizer)
@@ -143,8 +143,9 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
     findings = list(word_findings(counts))
     if several:
         message = (
-            f"{rows(several)} of {len(examples):,} longer than {limit:,} tokens (data.max_length) "
-            f"and divided; nothing is left out: {len(places):,} sequences."
+            f"{rows(several)} of {len(examples):,} longer than {limit:,} tokens "
+            f"(data.max_length) and split; no tokens are left out: {len(places):,} sequences in "
+            "all."
         )
         findings.insert(0, Finding("split_texts", "info", message, several))
     return Tokens(

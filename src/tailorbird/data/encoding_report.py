@@ -18,23 +18,24 @@ Event = Literal[
 
 _SAMPLES = 5
 _OF_TEMPLATE: dict[Event, str] = {
-    "rewritten_turns": "In {rows} the chat template writes earlier answers otherwise once later "
-    "turns follow; these answers are not trained, the last one is.",
-    "generation_prompt": "In {rows} the prompt for writing is not how the conversation begins in "
-    "training: the chat template opens an answer to be written otherwise than one it is given.",
-    "lost_tools": "{rows} with definitions of tools, which the chat template leaves out: the model "
+    "rewritten_turns": "In {rows} the chat template writes earlier answers differently once "
+    "later turns follow; these answers are not trained on, the last one is.",
+    "generation_prompt": "In {rows} the prompt at generation differs from the start of the "
+    "conversation in training: the chat template opens an answer to generate differently from "
+    "an answer in the data.",
+    "lost_tools": "{rows} with tool definitions, which the chat template leaves out: the model "
     "does not see them.",
-    "lost_thoughts": f"{{rows}} with an assistant's thoughts ({', '.join(THOUGHTS)}), which the "
-    "chat template leaves out: they are not trained.",
+    "lost_thoughts": f"{{rows}} with an assistant's reasoning ({', '.join(THOUGHTS)}), which the "
+    "chat template leaves out: it is not trained on.",
 }
 _OF_WORDS: dict[Event, str] = {
-    "special_tokens": "{rows} with words that spell special tokens, such as an end of turn. They "
-    "are read as words. If tokens are meant, leave them to the chat template (data.template), "
-    "which writes them around turns.",
-    "merged_tokens": "In {rows} the end of a prompt and the beginning of its answer become one "
-    "token, which is not trained: the model is asked with other tokens than it was trained on. "
-    "Leave out white space at the end of prompts and before answers.",
-    "no_end": "In {rows} the last trained token is not one that ends an answer.",
+    "special_tokens": "{rows} with text that spells special tokens, such as an end of turn. It "
+    "is read as plain text. If special tokens are meant, leave them to the chat template "
+    "(data.template), which writes them around turns.",
+    "merged_tokens": "In {rows} the end of a prompt and the beginning of its answer merge into one "
+    "token, which is not trained on: at generation the prompt has other tokens than in "
+    "training. Remove white space at the end of prompts and before answers.",
+    "no_end": "In {rows} the last trained token does not end an answer.",
 }
 
 
@@ -70,14 +71,15 @@ def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limi
     every, events = counts.conversations, counts.events
     if events["lost_calls"]:
         faults.add(
-            f"{_where(events['lost_calls'])} call tools, and the model's chat template leaves the "
-            "calls out: the model would learn to answer with nothing",
-            "take --set data.template=plain, a model whose template knows tools, or remove them",
+            f"{_where(events['lost_calls'])} call tools, but the model's chat template leaves "
+            "the calls out: the model would learn to give empty answers",
+            "use --set data.template=plain or a model whose template supports tools, or remove "
+            "these rows",
         )
     if events["doubled"]:
         faults.add(
             f"{_where(events['doubled'])} begin with two beginning-of-text tokens",
-            "remove the token from the words of these rows, or from the chat template",
+            "remove the token from the text of these rows, or from the chat template",
         )
     if too_long == "error" and events["long"]:
         faults.add(
@@ -87,10 +89,10 @@ def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limi
         )
     if events["untrained"]:
         faults.add(
-            f"{_where(events['untrained'])} have no token to train on: the chat template writes "
-            "nothing of their answers that the model would have to write",
-            "mend or remove these rows, or take another template, such as "
-            "--set data.template=plain",
+            f"{_where(events['untrained'])} have no token to train on: the chat template leaves "
+            "out the text of their answers",
+            "correct or remove these rows, or use another template, such as --set "
+            "data.template=plain",
         )
     elif every and len(events["no_end"]) == every:
         faults.add(
@@ -99,8 +101,8 @@ def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limi
         )
     if every and len(events["long" if too_long == "drop" else "emptied"]) == every:
         faults.add(
-            f"nothing is left to train on: every conversation has its answer beyond {limit:,} "
-            f"tokens (data.max_length, data.too_long={too_long})",
+            f"no conversation is left to train on: every answer begins beyond {limit:,} tokens "
+            f"(data.max_length, data.too_long={too_long})",
             f"set data.max_length={counts.longest}, or shorten the prompts",
         )
     faults.raise_if_any()
@@ -115,8 +117,8 @@ def findings_of(
         yield Finding(
             "folded_system",
             "warning",
-            f"The chat template has no place for a system message: in {rows(count)} it "
-            "was put before the first question's words. Do the same when you use the model.",
+            f"The chat template has no system role: in {rows(count)} the system message was put "
+            "before the text of the first question. Do the same when you use the model.",
             count,
         )
     yield from _of_events(counts, _OF_TEMPLATE)
@@ -124,8 +126,8 @@ def findings_of(
         yield Finding(
             "unopened",
             "info",
-            f"The chat template writes {shape.between!r} between the prompt and an answer's "
-            "words; it is trained as a part of the answer.",
+            f"The chat template writes {shape.between!r} between the prompt and the text of an "
+            "answer; it is trained on as part of the answer.",
             counts.conversations,
         )
     yield from word_findings(counts)
@@ -133,9 +135,9 @@ def findings_of(
         yield Finding(
             "pad_is_end",
             "info",
-            f"The padding token is also the one that ends an answer, {shape.end!r}. It is "
-            "trained all the same: masks go by position here. Tools that mask padding by its id "
-            "would not train it.",
+            f"The padding token also ends answers: {shape.end!r}. It is still trained on, "
+            "because padding is masked by position. Tools that mask padding by token id would "
+            "not train on it.",
             counts.conversations,
         )
 
@@ -154,20 +156,20 @@ def _of_length(counts: EncodingCounts, too_long: TooLong, limit: int) -> Iterabl
         f"tokens (data.max_length); the longest has {counts.longest:,}."
     )
     if too_long == "drop":
-        yield _finding("dropped_long", f"{longer} Dropped, as data.too_long=drop asks.", long)
+        yield _finding("dropped_long", f"{longer} Dropped (data.too_long=drop).", long)
         return
     if cut := events["cut"]:
         yield _finding(
             "cut_answers",
-            f"{longer} Their ends are cut (data.too_long=cut): {rows(len(cut))} lost "
-            f"{counts.lost_tokens:,} tokens to train on and the end of the answer; nothing is "
-            "taught about stopping there.",
+            f"{longer} Truncated (data.too_long=cut): {rows(len(cut))} lost "
+            f"{counts.lost_tokens:,} tokens to train on and the end of the answer, so they do "
+            "not teach the model to stop.",
             cut,
         )
     if emptied := events["emptied"]:
         yield _finding(
             "emptied",
-            f"{rows(len(emptied))} left without a token to train on after the cut at {limit:,} "
+            f"{rows(len(emptied))} without a token to train on after truncation to {limit:,} "
             "tokens; dropped.",
             emptied,
         )

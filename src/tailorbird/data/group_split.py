@@ -39,7 +39,7 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
     if len(times) <= len(shares):
         raise UserError(
             f"{column} has {len(times):,} different times, too few for {len(shares) + 1} parts",
-            "name a column with more, or give parts as files of their own",
+            "name a column with more, or give the parts as separate files",
         )
     counts = Counter(_when(example) for example in examples)
     where = {}
@@ -88,15 +88,15 @@ def drop_shared_groups(parts: Parts) -> tuple[Parts, list[Finding]]:
                 Finding(
                     "group_overlap",
                     "warning",
-                    f"{rows(len(shared), name)} of {len(names):,} groups that also stand "
-                    f"in the {' or '.join(judges)} rows; dropped.",
+                    f"{rows(len(shared), name)} of {len(names):,} groups that also occur in the "
+                    f"{' or '.join(judges)} rows; dropped.",
                     len(shared),
                     tuple(names[:_SAMPLES]),
                 )
             )
     if not apart["train"]:
         raise UserError(
-            "every group of the training rows also stands in the other parts",
+            "every group of the training rows also occurs in the other parts",
             "give files that do not share groups, or leave --group out",
         )
     return apart, [*findings, *_anachronisms(apart)]
@@ -113,8 +113,8 @@ def _anachronisms(parts: Parts) -> list[Finding]:
         Finding(
             "time_overlap",
             "warning",
-            f"{rows(len(late), 'training')} not earlier than the first test row; kept, so "
-            "the test does not show how the future will be.",
+            f"{rows(len(late), 'training')} not earlier than the first test row; kept, so the "
+            "test does not measure performance on future data.",
             len(late),
         )
     ]

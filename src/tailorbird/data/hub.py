@@ -78,11 +78,11 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
     if splits is None:
         raise UserError(
             f"{address.repo}: there is no such file or folder here, and the Hugging Face hub "
-            f"cannot be asked ({why})",
+            f"cannot be reached ({why})",
             "check the path; or fetch the set where there is a network "
             f"(hf download {address.repo} --repo-type dataset) and name the folder",
         )
-    log.say(f"{address.repo}: the copy on this machine is taken, as the hub cannot be asked: {why}")
+    log.say(f"{address.repo}: using the copy on this machine, as the hub cannot be reached: {why}")
     return splits
 
 
@@ -118,7 +118,10 @@ def _fetch(
     splits: dict[str, tuple[str, ...]], get: Callable[[Sequence[str]], Path]
 ) -> dict[str, tuple[Path, ...]]:
     every = [name for files in splits.values() for name in files]
-    log.say(f"fetching {len(every):,} files from the Hugging Face hub, unless they are here ...")
+    log.say(
+        f"fetching {len(every):,} files from the Hugging Face hub (those here are not "
+        "fetched again) ..."
+    )
     return _within(get(every), splits)
 
 

@@ -85,7 +85,7 @@ def read_labels(table: Table, options: ExampleOptions) -> Loaded:
         )
     notes = [*table.notes, *columns.notes]
     if reading.note:
-        notes.append(f"{table.path}: the task is {reading.note}; say --task for another")
+        notes.append(f"{table.path}: the task is {reading.note}; set --task for another")
     return Loaded(
         examples,
         by_role,
@@ -107,7 +107,7 @@ def _words(table: Table, form: Form, options: ExampleOptions) -> Loaded:
     faults.raise_if_any()
     examples = tuple(example for example in rows if example is not None)
     if not examples:
-        raise UserError(f"{table.path}: no row has words", "check --text and --label")
+        raise UserError(f"{table.path}: no row contains any words", "check --text and --label")
     notes = (*table.notes, *form.notes)
     return Loaded(examples, form.columns, notes, findings, table.path, form.task)
 
@@ -134,7 +134,7 @@ def _columns(table: Table, options: ExampleOptions) -> TextColumns:
         if label is None:
             raise UserError(
                 f"{table.path}: which column is the label? The columns are: {name_list(free)}",
-                "say --label NAME",
+                "set --label NAME",
             )
         labels = (label,)
     return TextColumns(texts, labels)
@@ -151,7 +151,7 @@ def _check(table: Table, texts: Sequence[str], labels: Sequence[str]) -> None:
     if len(texts) > 2:
         faults.add(
             f"--text names {len(texts)} columns: {', '.join(texts)}",
-            "name one, or two that are read as a pair",
+            "name one, or two to read as a pair",
         )
     twice = sorted({n for n in (*texts, *labels) if (*texts, *labels).count(n) > 1})
     if twice:
@@ -235,7 +235,7 @@ def find_words(table: Table, options: ExampleOptions) -> Form | None:
         if guesses and options.spec is None:
             notes = (
                 f"{table.path}: the task is tokens, as {text!r} holds words and {label!r} a label "
-                "for each; say --text/--label/--task for others",
+                "for each; set --text/--label/--task for others",
             )
         return _form(text, label if lists[1] else None, notes)
     if options.spec is None:
@@ -243,7 +243,7 @@ def find_words(table: Table, options: ExampleOptions) -> Form | None:
     if not options.need_label and text is not None:
         return _form(text, None)
     raise UserError(
-        f"{table.path}: there is no column with lists of words and one with as many labels",
+        f"{table.path}: there are no two columns with lists of words and as many labels",
         f"give a CoNLL file ({', '.join(ENDINGS)}), or JSONL rows such as "
         '{"tokens": ["In", "Rome"], "labels": ["O", "B-LOC"]}; --text and --label name columns',
     )
@@ -292,7 +292,7 @@ def read_words(table: Table, text: str, label: str | None, faults: Faults) -> li
         examples.append(Example(" ".join(words), joined, row, labels=word_labels, words=words))
     for places, what in (
         (uneven, "not as many labels as words"),
-        (odd, "something else than text"),
+        (odd, "a value that is not text"),
     ):
         if places:
             faults.add(
@@ -301,9 +301,9 @@ def read_words(table: Table, text: str, label: str | None, faults: Faults) -> li
             )
     if blank:
         faults.add(
-            f"{table.path}: a word or label of nothing but white space in "
+            f"{table.path}: a word or label that is only white space in "
             f"{place_list(table.unit, blank)}",
-            "take the word out together with its label",
+            "remove the word and its label",
         )
     return examples
 

@@ -66,7 +66,7 @@ def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Findi
     spaced = [e for e in shared if outer_key(e.text) not in strict]
     consequence = {
         "drop": f"; dropped from the {part.name} rows",
-        "keep": "; kept, so scores are too good",
+        "keep": "; kept, so scores are too optimistic",
         "error": "",
     }[overlap]
     for code, examples, but_for in (
@@ -75,12 +75,12 @@ def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Findi
     ):
         if examples:
             texts = len({text_key(e.text) for e in examples})
-            stand = "text also stands" if texts == 1 else "texts also stand"
+            stand = "text also occurs" if texts == 1 else "texts also occur"
             yield Finding(
                 code,
                 "warning",
-                f"{texts:,} {judge.name} {stand} in {rows(len(examples), part.name)}, "
-                f"the same but for {but_for}{consequence}.",
+                f"{texts:,} {judge.name} {stand} in {rows(len(examples), part.name)}, the same "
+                f"except for {but_for}{consequence}.",
                 texts,
                 tuple(f"row {e.row}: {shorten(e.text)}" for e in examples[:_SAMPLES]),
             )
@@ -90,8 +90,8 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
     """Refuse a split that dropping left without training or validation rows."""
     if not train.examples:
         raise UserError(
-            "every training row also stands in the validation or test rows",
-            "give other training rows, or say --overlap keep and do not trust the scores",
+            "every training row also occurs in the validation or test rows",
+            "give other training rows, or set --overlap keep (the scores are then too optimistic)",
         )
     left = {label for e in train.examples for label in classes_of(e, split.task)}
     spec = TASKS[split.task]
@@ -99,15 +99,15 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
     missing = [label for label in classes if label not in left]
     if missing:
         raise UserError(
-            "dropping the training rows whose text also stands in the validation or test rows "
+            "dropping the training rows whose text also occurs in the validation or test rows "
             f"leaves no training row with the label {listing([*map(repr, missing)])}",
-            "give validation and test rows that are not in the training file, or say "
-            "--overlap keep and do not trust the scores",
+            "give validation and test rows that are not in the training file, or set --overlap "
+            "keep (the scores are then too optimistic)",
         )
     if split.validation and not validation.examples:
         raise UserError(
-            "every validation row also stands in the test rows",
-            "give other validation rows, or none: then they are cut off the training rows",
+            "every validation row also occurs in the test rows",
+            "give other validation rows, or none: then they are split off the training rows",
         )
 
 
@@ -124,17 +124,17 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
         if not pairs:
             continue
         sampled = (
-            f" Looked for in {looked:,} of {rows(len(judge.examples), judge.name)} and "
+            f" Compared {looked:,} of {rows(len(judge.examples), judge.name)} with "
             f"{len(train):,} of {rows(len(split.train), 'training')}."
         )
         complete = (looked, len(train)) == (len(judge.examples), len(split.train))
         yield Finding(
             "near_duplicates",
             "warning",
-            f"{rows(len(pairs), judge.name)} of {looked:,} "
-            f"{'is' if len(pairs) == 1 else 'are'} almost the same as a training row "
-            "(80 % of the letter sequences or more are shared): scores may be better there "
-            f"than on new texts. Kept.{'' if complete else sampled}",
+            f"{rows(len(pairs), judge.name)} of {looked:,} {'is' if len(pairs) == 1 else 'are'} "
+            "almost the same as a training row (80 % or more of their letter sequences are "
+            "shared): scores may be higher there than on new texts. "
+            f"Kept.{'' if complete else sampled}",
             len(pairs),
             tuple(
                 f"{shorten(train[pair.indexed].text)} | {shorten(sample[pair.query].text)}"
@@ -155,8 +155,9 @@ def near_groups(split: Split) -> Iterable[Finding]:
             "near_groups",
             "info",
             f"{rows(count, 'test')} of {len(sample):,} are almost the same as another, in "
-            f"{len(sizes):,} {'group' if len(sizes) == 1 else 'groups'}: they say less than so "
-            f"many independent rows. Intervals that count a group once: --group {NEAR}.",
+            f"{len(sizes):,} {'group' if len(sizes) == 1 else 'groups'}: they carry less "
+            "information than independent rows. For intervals that count each group once: "
+            f"--group {NEAR}.",
             count,
         )
 

@@ -52,8 +52,8 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
             labels.append(cells[-1].strip())
     if blank:
         raise UserError(
-            f"{path}: a word of nothing but white space in {place_list('line', blank)}",
-            "take these lines out",
+            f"{path}: a word that is only white space in {place_list('line', blank)}",
+            "remove these lines",
         )
     if bad or not any_word:
         where = place_list("line", [*bad]) if bad else "the whole file"
@@ -74,8 +74,10 @@ def read_prose(path: Path) -> Stream:
     Raises:
         UserError: During iteration: the file is empty or cannot be read.
     """
-    note = f"{path}: plain text, cut into blocks of up to {BLOCK_CHARACTERS:,} characters between "
-    note += "paragraphs; blocks are what is held out"
+    note = (
+        f"{path}: plain text, split into blocks of up to {BLOCK_CHARACTERS:,} characters between "
+    )
+    note += "paragraphs; whole blocks are held out"
     warnings: list[str] = []
     return Stream(path, _blocks(path, warnings), ["text"], notes=[note], warnings=warnings)
 

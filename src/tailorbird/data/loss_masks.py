@@ -84,7 +84,9 @@ def _mark_list(name: str, cell: Any) -> list[Any] | None:
 def _flag(name: str, value: Any) -> bool:
     """Return whether a mark's turn is trained."""
     if name in _DOUBTFUL:
-        raise Unusable("marks", f"turns marked by {name!r}, which tools read in several ways")
+        raise Unusable(
+            "marks", f"turns marked by {name!r}, which tools interpret in different ways"
+        )
     plain = _FLAGS.get(value.strip().casefold(), value) if isinstance(value, str) else value
     try:
         number = float(plain)

@@ -140,6 +140,6 @@ def _class_labels(values: list[Any], names: list[str] | None) -> list[Any]:
 def _damage(path: Path, kind: str, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(
-        f"{path}: cannot be read as {kind}, it may be cut off or of another format: {reason}",
+        f"{path}: cannot be read as {kind}, it may be truncated or in another format: {reason}",
         "copy or write the file again; CSV, TSV and JSONL are read too",
     )

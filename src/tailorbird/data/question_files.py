@@ -48,8 +48,8 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
     graded = [question for question in questions if question.judged]
     if not graded:
         raise UserError(
-            f"{qrels or queries}: no question of {queries} has a right document",
-            "give --qrels with its queries' ids, or rows with a column `source`",
+            f"{qrels or queries}: no question of {queries} has a relevant document",
+            "give --qrels with the ids of these queries, or rows with a column `source`",
         )
     return graded
 

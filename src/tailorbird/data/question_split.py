@@ -78,12 +78,12 @@ def split_questions(
     notes: tuple[str, ...] = ()
     if repeated:
         notes = (
-            f"{repeated:,} training questions are asked in validation or test too, word for word: "
-            "dropped",
+            f"{repeated:,} training questions also occur in validation or test with the same "
+            "words: dropped",
         )
     how = f"by {by}: {len(members):,} of them, seed {seed}; no {by} is in two parts"
     if unused:
-        how += f"; {unused:,} questions are in no part, for the budget holds no more"
+        how += f"; {unused:,} questions are left out: the budget allows no more"
     return QuestionSplit(
         tuple(fresh), tuple(validation), tuple(test), groups, how, notes,
         _shared_answers(test, fresh),
@@ -103,7 +103,7 @@ def _check(questions: Sequence[Question], by: SplitBy, groups: dict[str, str]) -
     faults = Faults()
     if len(questions) < FEWEST:
         faults.add(
-            f"there are {len(questions):,} questions; {FEWEST} are the fewest that tell anything",
+            f"there are {len(questions):,} questions, but at least {FEWEST} are needed",
             "write more, or ask them by hand: tailor ask",
         )
     if len(groups) < len(questions):
@@ -112,12 +112,13 @@ def _check(questions: Sequence[Question], by: SplitBy, groups: dict[str, str]) -
     if bare:
         faults.add(
             f"{len(bare):,} of {len(questions):,} questions name no source, so they cannot be "
-            f"parted by {by}",
-            "give a column source (the document's file, row id or name), or take --split question",
+            f"split by {by}",
+            "give a column source (the document's file, row id or name), or set --split question",
         )
     elif len(set(groups.values())) < 3:
         faults.add(
-            f"all questions are of {len(set(groups.values()))} {by}s; 3 are the fewest to part by",
+            f"all questions come from {len(set(groups.values()))} {by}s; at least 3 are needed "
+            "to split by",
             "take --split " + ("paragraph or question" if by == "document" else "question"),
         )
     faults.raise_if_any()

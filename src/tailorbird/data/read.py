@@ -122,7 +122,7 @@ def check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
         if same != part:
             raise UserError(
                 f"{file}: the same file is given as {same} and as {part} data",
-                f"give another file, or none: then {part} rows are cut off the training file",
+                f"give another file, or none: then {part} rows are split off the training file",
             )
 
 
@@ -135,5 +135,6 @@ def _check_prose(table: Table, task: TaskChoice) -> None:
     ):
         raise UserError(
             f"{table.path}: plain text has no labels and no answers to learn ({task})",
-            "leave --task out to have it read on, or give a table: CSV, TSV, JSONL or Parquet",
+            "leave --task out to train on the text itself, or give a table: CSV, TSV, JSONL or "
+            "Parquet",
         )

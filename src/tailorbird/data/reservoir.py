@@ -69,8 +69,9 @@ class Reservoir(Generic[_T]):
         count = len(self._rows)
         return UserError(
             f"{self._name}: {count:,} rows take {self._memory.used() / 1e9:,.1f} GB, half of the "
-            "memory that was free, and the file goes on",
-            f"keep fewer, drawn at random while reading: --set data.max_examples={count // 2}",
+            "free memory, and the file has more",
+            "keep fewer, a random sample drawn while reading: --set "
+            f"data.max_examples={count // 2}",
         )
 
 

@@ -95,8 +95,8 @@ def _by_columns(table: Table, options: ExampleOptions) -> Form | None:
         return None
     answer = form.columns.get("label") or form.columns.get("output")
     raise UserError(
-        f"{table.path}: is {label!r} to be learnt, a label, or {answer!r}, a written answer?",
-        f"say --set data.task=classification or {_GENERATION}",
+        f"{table.path}: should {label!r} (a label) or {answer!r} (a written answer) be learned?",
+        f"set --set data.task=classification or {_GENERATION}",
     )
 
 
@@ -111,7 +111,7 @@ def _chat(table: Table, named: str | None) -> Form | None:
     if len(turns) > 1:
         raise UserError(
             f"{table.path}: several columns hold conversations: {', '.join(map(repr, turns))}",
-            "name the one to learn from with --text",
+            "name the one to train on with --text",
         )
     name, first = next(iter(turns.items()))
     kind: Kind = "sharegpt" if "from" in first and "role" not in first else "messages"
@@ -131,8 +131,9 @@ def _with_marks(table: Table, form: Form) -> Form:
             columns[name] = column
         else:
             notes.append(
-                f"{table.path}: column {column!r} is not read, every row counts alike; which turns "
-                'are trained is said by a mark for each: a list, or "weight": 0 in the turn'
+                f"{table.path}: column {column!r} is ignored: every row has the same weight. To "
+                "leave turns out of training, give a list with a mark for each turn, or "
+                '"weight": 0 in the turn'
             )
     return Form(form.kind, columns, tuple(notes))
 
@@ -196,7 +197,7 @@ def _pairs(table: Table, options: ExampleOptions, like: Mapping[str, str]) -> Fo
         lacking = "prompt" if prompt is None else "answer"
         raise UserError(
             f"{table.path}: which column is the {lacking}? The columns are: {names}",
-            "say --text NAME for the prompts and --label NAME for the answers",
+            "set --text NAME for the prompts and --label NAME for the answers",
         )
     guessed = options.text is None or (options.label is None and answer is not None)
     return _pair(table, prompt, answer, guessed=guessed)
@@ -206,7 +207,7 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
     columns = {"text": prompt} | ({"label": answer} if answer else {})
     note = (
         f"{table.path}: columns guessed: prompt={prompt!r}"
-        f"{f', answer={answer!r}' if answer else ''}; say --text/--label for others"
+        f"{f', answer={answer!r}' if answer else ''}; set --text/--label for others"
     )
     others = _others(table, "system", "tools", "functions")
     columns |= {k: v for k, v in others.items() if v != prompt}
@@ -222,7 +223,7 @@ def _plain_text(table: Table, options: ExampleOptions) -> Form:
     if len(table.columns) == 1:
         return Form("text", {"text": table.columns[0]})
     name = choose_columns(table, None, None, need_label=False).text
-    note = f"{table.path}: column guessed: text={name!r}; say --text for another"
+    note = f"{table.path}: column guessed: text={name!r}; set --text for another"
     return Form("text", {"text": name}, (note,))
 
 

@@ -92,7 +92,7 @@ def parts_of(name: str) -> dict[str, str]:
     }
     if by_role["training"] is None:
         raise UserError(
-            f"{name} has the splits {', '.join(splits)}, and none is called train",
+            f"{name} has the splits {', '.join(splits)}, but none is called train",
             f"name the one to train on: {name}#{next(iter(splits))}",
         )
     return {role: f"{name}#{split}" for role, split in by_role.items() if split is not None}
@@ -118,7 +118,7 @@ def _find_splits(name: str) -> dict[str, tuple[Path, ...]]:
         hits = [Path(hit) for hit in sorted(glob.glob(name, recursive=True))]
         hits = [hit for hit in hits if hit.is_file()]
         if not hits:
-            raise UserError(f"{name}: no file fits this pattern", "check the pattern and folder")
+            raise UserError(f"{name}: no file matches this pattern", "check the pattern and folder")
         return {"": tuple(map(_check_kind, hits))}
     address = hub_address(name)
     if address is not None and kind_of(path) not in FORMATS and not path.parent.is_dir():
@@ -151,7 +151,7 @@ def _check_kind(path: Path) -> Path:
     what = f"files in {kind}" if kind else "files whose name has no ending, and no rows in them,"
     raise UserError(
         f"{path}: {what} cannot be read{did_you_mean(kind, FORMATS)}",
-        f"save it as one of: {', '.join(FORMATS)} (packed too: {', '.join(PACKED)})",
+        f"save it as one of: {', '.join(FORMATS)} (also compressed: {', '.join(PACKED)})",
     )
 
 

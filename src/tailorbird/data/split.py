@@ -94,8 +94,8 @@ def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]
     untrained = [label for label in labels if label not in there]
     if TASKS[train.task].one_label and untrained:
         raise UserError(
-            f"{train.path}: no row to train on is left of the label "
-            f"{listing([*map(repr, untrained)])}: all of them are in other parts",
+            f"{train.path}: no training row is left with the label "
+            f"{listing([*map(repr, untrained)])}: all its rows are in other parts",
             "set smaller data.test_share and data.validation_share, or merge or remove the label",
         )
 
@@ -169,10 +169,10 @@ def _check_labels(
 ) -> None:
     """Note a single class, and labels of given parts without training rows."""
     if len(train.examples) == 1:
-        faults.add(f"{train.path}: there is one row only", "give at least a few rows per class")
+        faults.add(f"{train.path}: there is only one row", "give at least a few rows per class")
     elif len(labels) == 1 and TASKS[train.task].one_label:
         faults.add(
-            f"{train.path}: every row has the label {labels[0]!r}; there is nothing to tell apart",
+            f"{train.path}: every row has the label {labels[0]!r}; there is nothing to classify",
             "add rows with other labels, or name another column with --label",
         )
     for part, loaded in files.items():
@@ -228,9 +228,9 @@ def _cut_texts(
         if not (spec.head or spec.prompts):
             why = f"{train.columns['text']!r} is the only column read, so there are no labels; "
         raise UserError(
-            f"{train.path}: {why}{len(groups):,} different {kind} cannot be cut into training "
+            f"{train.path}: {why}{len(groups):,} different {kind} cannot be split into training "
             f"and {' and '.join(shares)} rows",
-            f"add rows, or give {files} as files of their own",
+            f"add rows, or give {files} as separate files",
         )
     if spec.head:
         return cut_groups(train.examples, shares, seed, str(train.path), train.task)
@@ -264,13 +264,13 @@ def _check_sizes(
         return
     names = listing([f"{x!r} ({texts[x]})" for x in small])
     files = " and ".join(f"--{part}" for part in shares)
-    fix = f"add rows to these classes, merge or remove them, or give {files} as files of their own"
+    fix = f"add rows to these classes, merge or remove them, or give {files} as separate files"
     if len(small) > len(labels) / 2:
         fix += "; if the column holds values or ids rather than classes, name another with --label"
-        fix += ", or say --task regression for values or --task multilabel for several labels"
+        fix += ", or set --task regression for values or --task multilabel for several labels"
     raise UserError(
-        f"{train.path}: classes too small to cut {' and '.join(shares)} rows off: a class needs "
-        f"{len(shares) + 1} different texts, and these have fewer: {names}",
+        f"{train.path}: classes too small to split off {' and '.join(shares)} rows: a class "
+        f"needs {len(shares) + 1} different texts, and these have fewer: {names}",
         fix,
     )
 
@@ -322,4 +322,4 @@ def _how(shares: dict[str, float], seed: int, way: str) -> str:
     cut = " and ".join(f"{part} ({100 * share:.0f} %)" for part, share in shares.items())
     files = [part for part in ("validation", "test") if part not in shares]
     tail = f"; {files[0]} as given" if files else ""
-    return f"{cut} cut off the training rows, {way}, seed {seed}{tail}"
+    return f"{cut} split off the training rows, {way}, seed {seed}{tail}"

@@ -212,7 +212,7 @@ def _configured_splits(
         hits = [name for name in sorted(names) if _matches(name, whole)]
         if not hits:
             raise UserError(
-                f"{where}: its card names {whole!r}, and no file is called so",
+                f"{where}: its card names {whole!r}, but there is no such file",
                 "get the whole folder, or name the files",
             )
         splits.setdefault(split, []).extend(hits)

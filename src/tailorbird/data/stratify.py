@@ -65,7 +65,7 @@ def deal(
     if len(members) < len(shares):
         raise UserError(
             f"{column} has {len(members):,} different groups, too few for {len(shares)} parts",
-            "name a column with more groups, or give parts as files of their own",
+            "name a column with more groups, or give the parts as separate files",
         )
     labels = strata(examples, task)
     every = Counter(label for row in labels for label in row)

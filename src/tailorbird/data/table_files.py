@@ -75,7 +75,7 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     notes = []
     if reservoir.count > len(rows):
         notes.append(
-            f"{origin.name}: {len(rows):,} of {reservoir.count:,} rows are taken, drawn at random "
+            f"{origin.name}: {len(rows):,} of {reservoir.count:,} rows are used, drawn at random "
             f"(data.max_examples, seed {origin.seed})"
         )
     return _join(origin.name, streams, rows, notes)
@@ -110,8 +110,8 @@ def _readable(file: Path, clear: Callable[[], None] = lambda: None) -> Iterator[
     except MemoryError:
         clear()
         raise UserError(
-            f"{file}: reading it takes more memory than there is",
-            "keep fewer rows, drawn at random while reading: --set data.max_examples=10000",
+            f"{file}: reading it takes more memory than is available",
+            "keep fewer rows, a random sample drawn while reading: --set data.max_examples=10000",
         ) from None
     except PermissionError:
         raise UserError(f"{file}: no permission to read it", f"chmod u+r {file}") from None
@@ -120,7 +120,7 @@ def _readable(file: Path, clear: Callable[[], None] = lambda: None) -> Iterator[
 def _open(file: Path, named: Sequence[str]) -> Stream:
     kind = kind_in(file)
     if kind in _WHOLE and file.suffix.lower() in PACKED:
-        raise UserError(f"{file}: {kind} files cannot be read packed", "unpack it: they are small")
+        raise UserError(f"{file}: {kind} files cannot be read compressed", "decompress it first")
     reader = READERS[kind]
     return read_delimited(file, named) if reader is read_delimited else reader(file)
 
@@ -132,7 +132,7 @@ def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: lis
     if len(columns) > MAX_COLUMNS:
         raise UserError(
             f"{name}: it has {len(columns):,} columns, more than {MAX_COLUMNS:,}",
-            "give a table of texts; of JSON, write what varies as values and not as keys",
+            "give a table of texts; in JSON, put varying data into values, not keys",
         )
     check_utf8(columns, f"{name}: a column's name")
     for column in columns:
@@ -146,7 +146,7 @@ def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: lis
         lacking = [repr(column) for column in columns if column not in there]
         if lacking:
             named = _some(lacking)
-            notes.append(f"{stream.path} has no column {named}, which others have")
+            notes.append(f"{stream.path} has no column {named}, which other files have")
     notes = [note for stream in streams for note in stream.notes] + notes
     several = len(streams) > 1
     if several:

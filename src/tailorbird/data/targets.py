@@ -19,7 +19,9 @@ _SEPARATORS = ("|", ";", ",")
 _RECURRING = {"|": 0.5, ";": 0.5, ",": 0.8}
 _IDS = re.compile(r"\d+([\s,;|]+\d+)*")
 _OUTER_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
-_ONE_NOTATION = "write all alike (3.5), or say the decimal mark: --set data.separator=, or ."
+_ONE_NOTATION = (
+    "write all numbers alike (3.5), or set the decimal mark: --set data.separator=, or ."
+)
 # More different numbers than this are measurements, not classes.
 _MOST_GRADES = 10
 
@@ -156,7 +158,7 @@ class _TargetCells:
         ]
         clash = next((style.clash for style in self.notations if style.clash), "")
         if clash or None in values:
-            self._note(clash or "holds what is no number")
+            self._note(clash or "holds a value that is not a number")
         numbers = tuple(0.0 if value is None else value for value in values)
         return Example("", values_text(names, numbers), values=numbers)
 
@@ -198,7 +200,7 @@ class _TargetCells:
                 f"{self.table.path}: column{plural} {names}: {fault} in {where}",
                 _ONE_NOTATION
                 if fault.startswith(CLASH)
-                else "correct these rows, or say another --task"
+                else "correct these rows, or set another --task"
                 if self.reading.way in ("number", "indicators")
                 else 'write labels such as a,b or ["a", "b"]',
             )
@@ -265,7 +267,7 @@ def _are_ids(texts: Sequence[str], joined: Sequence[str]) -> bool:
         return True
     raise UserError(
         f"labels such as {joined[0]!r} may be numbers or lists of labels",
-        "say which: --task regression, --task multilabel, or --task classification (one label)",
+        "choose one: --task regression, --task multilabel, or --task classification (one label)",
     )
 
 

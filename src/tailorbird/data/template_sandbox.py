@@ -76,7 +76,7 @@ def run_template(
 def _refusal(problem: str, kind: type[UserError]) -> UserError:
     return kind(
         f"the chat template refuses it: {problem}",
-        "mend the conversation as the template asks, or take another template, such as "
+        "correct the conversation as the template requires, or use another template, such as "
         "--set data.template=plain",
     )
 
@@ -146,7 +146,7 @@ def _answer(line: bytes) -> bytes:
     except MemoryError:
         problem = f"it needs more than {MEMORY_BYTES >> 20:,} MB of memory"
     except RecursionError:
-        problem = "it calls itself without end"
+        problem = "it calls itself endlessly"
     except Exception as error:  # a template's code can raise anything
         problem, limit = str(error)[:_LONGEST_PROBLEM] or type(error).__name__, False
     return json.dumps({"problem": problem, "limit": limit}).encode()

@@ -82,7 +82,7 @@ def read_texts(table: Table, form: Form, options: ExampleOptions) -> Loaded:
     if unread:
         names = [f"{name!r} ({rows(n)})" for name, n in unread.most_common(_NAMED)]
         more = ", ..." if len(unread) > _NAMED else ""
-        notes.append(f"{table.path}: not read of the turns: {', '.join(names)}{more}")
+        notes.append(f"{table.path}: fields of turns that are ignored: {', '.join(names)}{more}")
     return Loaded(
         tuple(examples),
         form.columns,

@@ -58,9 +58,9 @@ def bomb(path: Path, unpacked: int) -> UserError:
     """Return the error for a file that unpacks to far more than its size."""
     size = path.stat().st_size
     return UserError(
-        f"{path}: it unpacks from {size / 2**20:,.1f} MB to more than {unpacked / 2**20:,.0f} MB, "
-        f"over {_BOMB_RATIO} times its size: a bomb, not data",
-        "look at what it holds; if it is meant, unpack it first",
+        f"{path}: it unpacks from {size / 2**20:,.1f} MB to more than {unpacked / 2**20:,.0f} "
+        f"MB, over {_BOMB_RATIO} times its size: a decompression bomb",
+        "check its content; if it is intended, decompress it first",
     )
 
 
@@ -215,7 +215,7 @@ class _Utf8Stream(io.RawIOBase):
             raise UserError(f"{self._path}: the file is empty", "give a file that has rows")
         for magic, (kind, fix) in _OTHER_FORMATS.items():
             if chunk.startswith(magic):
-                raise UserError(f"{self._path}: this is {kind}, whatever its name says", fix)
+                raise UserError(f"{self._path}: this is {kind}, despite its name", fix)
         return chunk
 
     def _choose(self, sample: bytes) -> None:
@@ -232,22 +232,22 @@ class _Utf8Stream(io.RawIOBase):
         where = f"line {self._line_at(sample, at)}"
         if not encoding.sure:
             raise UserError(
-                f"{self._path}: {where} (byte {self._offset + at:,}, value 0x{sample[at]:02x}) is "
-                "not UTF-8, and its other letters fit no encoding well enough to learn from",
+                f"{self._path}: {where} (byte {self._offset + at:,}, value 0x{sample[at]:02x}) "
+                "is not UTF-8, and no other encoding fits its text well enough",
                 "save it as UTF-8; if you know its encoding, for instance: "
                 + _iconv(self._path, encoding.name.lower()),
             )
         if self._notes is not None:
             self._notes.append(
                 f"{self._path}: not UTF-8 ({where}); read as {encoding.name}, a guess: check its "
-                "letters, or save it as UTF-8"
+                "text, or save it as UTF-8"
             )
 
     def _undecodable(self, chunk: bytes, error: UnicodeDecodeError, at: int) -> UserError:
         return UserError(
             f"{self._path}: line {self._line_at(chunk, at)} (byte {self._offset + at:,}, value "
-            f"0x{error.object[error.start]:02x}) is not {self._name}, as what stands before it is",
-            "mend it, or leave out what is damaged: "
+            f"0x{error.object[error.start]:02x}) is not {self._name}, unlike the text before it",
+            "correct it, or drop the damaged bytes: "
             + _iconv(self._path, self._name.lower()).replace("iconv", "iconv -c", 1),
         )
 
@@ -268,7 +268,8 @@ def _damage(path: Path, error: Exception) -> UserError:
     if packing is None:
         return UserError(f"{path}: cannot be read: {error}", "check the disk, or copy it again")
     return UserError(
-        f"{path}: cannot be unpacked as {packing}, it may be cut off or of another format: {error}",
+        f"{path}: cannot be unpacked as {packing}, it may be truncated or in another format: "
+        f"{error}",
         "copy or pack the file again, or give it unpacked",
     )
 

@@ -141,7 +141,7 @@ def _propose_siblings(data: DataConfig) -> None:
     for name, part in (("validation", "validation"), ("dev", "validation"), ("test", "test")):
         sibling = train.with_name(train.name.replace("train", name))
         if getattr(data, part) is None and sibling.is_file():
-            log.say(f"{sibling} stands beside it: say --{part} {sibling} to use it")
+            log.say(f"{sibling} stands beside it: set --{part} {sibling} to use it")
 
 
 def bundled_example(config: Config) -> Config:

@@ -223,7 +223,7 @@ def _deal_out(
                     continue
                 if overlap == "error":
                     raise UserError(
-                        f"row {example.row} of the training rows also stands in validation or test",
+                        f"row {example.row} of the training rows also occurs in validation or test",
                         "remove such rows from one of the files, or let --overlap drop do it",
                     )
             for row in deal.place(example):
@@ -264,7 +264,7 @@ def _check(split: Split, name: str) -> None:
         return
     if len(split.labels) == 1:
         raise UserError(
-            f"{name}: every row has the label {split.labels[0]!r}; there is nothing to tell apart",
+            f"{name}: every row has the label {split.labels[0]!r}; there is nothing to classify",
             "add rows with other labels, or name another column with --label",
         )
     answers = {str(e.label) for e in (*split.validation, *split.test)}

@@ -94,7 +94,7 @@ def test_bytes_that_no_language_fits(tmp_path: Path) -> None:
     data = b"words " + bytes((0x81, 0x8D, 0x90, 0xFE, 0xB5, 0xA6, 0xD7, 0xBC, 0x9D)) * 3
     file = tmp_path / "a.csv"
     file.write_bytes(data)
-    with pytest.raises(UserError, match=r"line 1 \(byte 6, value 0x81\).*fit no encoding"):
+    with pytest.raises(UserError, match=r"line 1 \(byte 6, value 0x81\).*no other encoding fits"):
         read_text(file)
     notes: list[str] = []
     decode(data, notes)

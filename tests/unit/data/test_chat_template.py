@@ -159,7 +159,7 @@ def test_plain_is_used_where_there_is_none_and_saved(tmp_path: Path) -> None:
 
 def test_a_named_template_in_place_of_the_models_own_is_told() -> None:
     tokenizer = tokenizer_of(CHATS["zephyr"])
-    assert "in place of the model's own" in install_template(tokenizer, "alpaca")
+    assert "it replaces the model's own template" in install_template(tokenizer, "alpaca")
     assert "### Response" in render(tokenizer, TALK)
 
 

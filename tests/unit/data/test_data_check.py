@@ -75,8 +75,8 @@ def test_every_overlap_is_told_if_refused() -> None:
     with pytest.raises(UserError) as caught:
         check_split(split(CLEAN, CLEAN[:1], CLEAN[:3]), overlap="error")
     message = str(caught.value)
-    assert "3 test texts also stand in 3 training rows" in message
-    assert "1 test text also stands in 1 validation row" in message
+    assert "3 test texts also occur in 3 training rows" in message
+    assert "1 test text also occurs in 1 validation row" in message
     assert message.count("fix:") == 3
 
 
@@ -91,7 +91,7 @@ def test_repeated_rows_count_as_one_text() -> None:
     train = [*CLEAN, CLEAN[0], CLEAN[0]]
     (finding,) = found(check_split(split(train, test=[CLEAN[0]])), "overlap")
     assert finding.count == 1
-    assert "1 test text also stands in 3 training rows" in finding.message
+    assert "1 test text also occurs in 3 training rows" in finding.message
 
 
 text = st.sampled_from([f"{a}{space}{b}" for a in "aAbB" for space in (" ", "  ") for b in "cd"])
@@ -178,7 +178,7 @@ def test_near_duplicates_are_told_and_kept() -> None:
     assert (finding.count, finding.level) == (1, "warning")
     assert finding.samples == (f"{long}. | {long}!!",)
     assert len(checked.train) == len(train)
-    assert "Looked for" not in finding.message
+    assert "Compared" not in finding.message
 
 
 def test_large_data_is_sampled_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_large_data_is_sampled_and_said(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     test = [(f"{t}.", label) for t, label in train]
     (finding,) = found(check_split(split(train, test=test)), "near_duplicates")
-    assert "Looked for in 10 of 40 test rows and 40 of 40 training rows" in finding.message
+    assert "Compared 10 of 40 test rows with 40 of 40 training rows" in finding.message
 
 
 def test_texts_that_are_all_alike_end_the_search_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_too_few_groups_and_a_class_in_one_group_only() -> None:
         try:
             split = cut(loaded([*grouped([4] * 10), *rare]), GROUP, seed)
         except UserError as error:
-            assert "no row to train on is left of the label 'rare'" in error.problem
+            assert "no training row is left with the label 'rare'" in error.problem
         else:
             assert {e.label for e in split.train} == {"a", "b", "rare"}
 
@@ -138,7 +138,7 @@ def test_shares_of_different_times_are_exact() -> None:
 
 def test_a_class_that_only_the_future_has() -> None:
     examples = [Example(f"t{i}", "ab"[i >= 90], i + 1, time=float(i)) for i in range(100)]
-    with pytest.raises(UserError, match="left of the label 'b'"):
+    with pytest.raises(UserError, match="left with the label 'b'"):
         cut(loaded(examples), TIME)
 
 

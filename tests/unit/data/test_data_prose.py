@@ -39,7 +39,7 @@ def test_a_text_file_is_read_on(tmp_path: Path) -> None:
     loaded = read_examples(path, task="auto")
     assert loaded.task == "text"
     assert [e.text for e in loaded.examples] == ["# Title\n\nFirst line,\nsecond.\n\nThird."]
-    assert any("plain text, cut into blocks" in note for note in loaded.notes)
+    assert any("plain text, split into blocks" in note for note in loaded.notes)
     with pytest.raises(UserError, match="plain text has no labels"):
         read_examples(path, task="classification")
     path.write_text("\n \n")

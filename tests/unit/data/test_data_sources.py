@@ -138,7 +138,7 @@ def test_rows_beyond_the_limit_are_drawn_and_told(tmp_path: Path) -> None:
     assert [e.row for e in loaded.examples] == list(range(1, 51))
     numbers = [int(e.text[1:]) for e in loaded.examples]
     assert numbers == sorted(numbers) and numbers[-1] > 500
-    assert any("50 of 1,000 rows are taken, drawn at random" in note for note in loaded.notes)
+    assert any("50 of 1,000 rows are used, drawn at random" in note for note in loaded.notes)
     assert texts(path, most=50, seed=3) == [e.text for e in loaded.examples]
     assert texts(path, most=50, seed=4) != [e.text for e in loaded.examples]
 
@@ -175,7 +175,7 @@ def test_reading_ends_before_the_memory_does(tmp_path: Path) -> None:
         check=True,
     )
     told, numbers = said.stdout.splitlines()
-    assert "half of the memory that was free" in told
+    assert "half of the free memory" in told
     limit, read = map(int, numbers.split())
     assert 1000 < limit < 30_000
     assert read == limit
@@ -282,7 +282,7 @@ def test_a_card_tells_the_splits() -> None:
     assert split_files("here", names, CARD, "large") == {"train": ("big/2.csv", "big/x/1.csv")}
     with pytest.raises(UserError, match="no subset 'smal'.*did you mean 'small'"):
         split_files("here", names, CARD, "smal")
-    with pytest.raises(UserError, match="names 'small/held/a.csv', and no file is called so"):
+    with pytest.raises(UserError, match="names 'small/held/a.csv', but there is no such file"):
         split_files("here", ["small/1.csv"], CARD, "small")
 
 
@@ -414,7 +414,7 @@ def test_sets_on_the_hub(hub: dict[str, Any]) -> None:
     assert json.loads(read_by_hub("someone/reviews", gone)) == expected
     assert "no such public data set" in read_by_hub("someone/nothing", environment)
     said = read_by_hub("someone/else", gone)
-    assert "the Hugging Face hub cannot be asked" in said and "fix: " in said
+    assert "the Hugging Face hub cannot be reached" in said and "fix: " in said
 
 
 def test_parts_of_a_source(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_the_same_text_stays_in_one_part(
     try:
         split = cut(loaded(labels, texts), seed=seed)
     except UserError as error:
-        assert "different texts" in error.problem or "nothing to tell apart" in error.problem
+        assert "different texts" in error.problem or "nothing to classify" in error.problem
         return
     keys = [{text_key(e.text) for e in getattr(split, part)} for part in PARTS]
     assert not (keys[0] & keys[1] or keys[0] & keys[2] or keys[1] & keys[2])
@@ -129,7 +129,8 @@ def test_exact_counts_by_hand() -> None:
     assert Counter(e.label for e in split.validation) == {"a": 10, "b": 5}
     assert Counter(e.label for e in split.test) == {"a": 20, "b": 10}
     assert split.how == (
-        "validation (10 %) and test (20 %) cut off the training rows, stratified by label, seed 13"
+        "validation (10 %) and test (20 %) split off the training rows, stratified by label, "
+        "seed 13"
     )
 
 
@@ -155,7 +156,7 @@ def test_given_parts_are_used_as_they_are() -> None:
     split = make_split(train, None, test, validation_share=0.1, test_share=0.1, seed=1)
     assert split.test == test.examples
     assert len(split.validation) == 2
-    assert "validation (10 %) cut off" in split.how
+    assert "validation (10 %) split off" in split.how
     assert split.how.endswith("test as given")
 
 

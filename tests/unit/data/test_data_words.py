@@ -60,15 +60,15 @@ def test_rows_with_lists(names: tuple[str, str], tmp_path: Path) -> None:
     ("row", "told"),
     [
         ({"tokens": ["a", "b"], "labels": ["O"]}, "not as many labels as words in line 2"),
-        ({"tokens": ["a", {}], "labels": ["O", "O"]}, "something else than text in line 2"),
+        ({"tokens": ["a", {}], "labels": ["O", "O"]}, "a value that is not text in line 2"),
         ({"tokens": [], "labels": []}, "no text .* line 2"),
         (
             {"tokens": ["a", "b", " \u00a0"], "labels": ["O", "O", "O"]},
-            r"nothing but white space in line 2 \(word 3\)",
+            r"only white space in line 2 \(word 3\)",
         ),
         (
             {"tokens": ["a", "b"], "labels": ["O", "\t"]},
-            r"nothing but white space in line 2 \(word 2\)",
+            r"only white space in line 2 \(word 2\)",
         ),
         ({"tokens": [None, "b"], "labels": ["O", "O"]}, r"white space in line 2 \(word 1\)"),
     ],
@@ -84,7 +84,7 @@ def test_faults_name_the_lines(row: dict[str, object], told: str, tmp_path: Path
 def test_a_word_of_white_space_in_a_conll_file(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("In\tO\n \tO\nRome\tB-LOC\n")
-    with pytest.raises(UserError, match="a word of nothing but white space in line 2"):
+    with pytest.raises(UserError, match="a word that is only white space in line 2"):
         read_examples(path, task="tokens")
     path.write_text("In\tO\nRome\t \n")
     with pytest.raises(UserError, match="a word without a label in line 2"):
@@ -94,7 +94,7 @@ def test_a_word_of_white_space_in_a_conll_file(tmp_path: Path) -> None:
 def test_texts_are_no_words(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\na b,O O\n")
-    with pytest.raises(UserError, match="no column with lists of words"):
+    with pytest.raises(UserError, match="no two columns with lists of words"):
         read_examples(path, task="tokens")
 
 

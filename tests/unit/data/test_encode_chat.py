@@ -527,7 +527,7 @@ def test_long_ones_are_refused_if_asked() -> None:
 @pytest.mark.parametrize("policy", ["cut", "drop"])
 def test_nothing_left_is_refused(policy: Any) -> None:
     tokenizer, examples, _ = lengths()
-    with pytest.raises(UserError, match="nothing is left to train on") as caught:
+    with pytest.raises(UserError, match="no conversation is left to train on") as caught:
         encode_conversations(examples, tokenizer, 5, policy)
     assert "data.max_length=" in caught.value.fix
 

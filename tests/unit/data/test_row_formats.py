@@ -101,7 +101,7 @@ def test_a_label_and_an_answer_are_the_users_to_choose(tmp_path: Path) -> None:
     row = {"prompt": "Hi", "completion": "Ho", "category": "x"}
     with pytest.raises(UserError) as caught:
         read(tmp_path, row)
-    assert "is 'category' to be learnt, a label, or 'completion', a written answer?" in str(
+    assert "should 'category' (a label) or 'completion' (a written answer) be learned?" in str(
         caught.value
     )
     assert "data.task=generation" in caught.value.fix
@@ -262,7 +262,7 @@ def test_a_column_that_masks_turns(column: dict[str, Any], tmp_path: Path) -> No
 
 def test_weights_of_whole_rows_are_told(tmp_path: Path) -> None:
     loaded = read(tmp_path, {"messages": [ASK, TELL], "weight": 0.5})
-    assert any("column 'weight' is not read" in note for note in loaded.notes)
+    assert any("column 'weight' is ignored" in note for note in loaded.notes)
 
 
 def test_the_older_call_of_a_function(tmp_path: Path) -> None:
@@ -291,8 +291,10 @@ def test_thoughts_of_an_assistant(name: str, tmp_path: Path) -> None:
 def test_what_is_not_read_of_turns_is_told(tmp_path: Path) -> None:
     more = {"refusal": "Never.", "annotations": [], "audio": None}
     loaded = read(tmp_path, {"messages": [ASK, TELL | more]}, {"messages": [ASK, TELL]})
-    notes = [note for note in loaded.notes if "not read" in note]
-    assert notes == [f"{tmp_path / 'train.jsonl'}: not read of the turns: 'refusal' (1 row)"]
+    notes = [note for note in loaded.notes if "ignored" in note]
+    assert notes == [
+        f"{tmp_path / 'train.jsonl'}: fields of turns that are ignored: 'refusal' (1 row)"
+    ]
 
 
 def test_parquet_holds_the_same_conversations_as_jsonl(tmp_path: Path) -> None:
@@ -463,7 +465,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": [TELL]}, "no prompt", "--drop-missing"),
     (
         {"messages": [ASK, {"role": "assistant", "content": " "}]},
-        "no words in an answer",
+        "an answer without words",
         "--drop-missing",
     ),
     (
@@ -492,7 +494,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": [ASK | {"name": "\ud83d"}, TELL]}, "half a surrogate", "as a text"),
     ({"messages": [ASK, TELL | {"weight": -1}]}, "'weight' of -1", "weight"),
     ({"messages": [ASK, TELL | {"train": "maybe"}]}, "'train' of 'maybe'", "weight"),
-    ({"messages": [ASK, TELL | {"mask": 1}]}, "'mask', which tools read in several", "weight"),
+    (
+        {"messages": [ASK, TELL | {"mask": 1}]},
+        "'mask', which tools interpret in different",
+        "weight",
+    ),
     ({"messages": [ASK, TELL | {"thinking": [1]}]}, "a list as 'thinking'", "as a text"),
     ({"messages": [ASK, TELL | {"function_call": 7}]}, "a number as a call", "JSON"),
     (
@@ -502,7 +508,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
                 {"role": "assistant", "content": [{"type": "text", "text": "Ho", "weight": 0}]},
             ]
         },
-        "a part of a message that is not trained",
+        "a part of a message left out of training",
         "weight",
     ),
 ]

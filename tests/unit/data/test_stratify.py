@@ -123,7 +123,7 @@ def test_shares_by_hand_and_what_is_said() -> None:
     for part, each in (("train", 8), ("validation", 1), ("test", 1)):
         assert count(getattr(split, part)) == {"a": 8 * each, "b": 4 * each}
         assert len(getattr(split, part)) == 10 * each
-    assert split.how.endswith("cut off the training rows, stratified by label, seed 13")
+    assert split.how.endswith("split off the training rows, stratified by label, seed 13")
 
 
 def test_a_rare_label_is_in_every_part_where_a_random_cut_often_leaves_it_out() -> None:

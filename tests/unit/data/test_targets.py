@@ -107,10 +107,10 @@ def test_numbers_as_people_write_them(case: str, tmp_path: Path) -> None:
     [
         (["3,5", "4.25", "1,200"], "'1,200' may be either"),
         (["\u20ac 3", "$ 4"], r"several units \(\$, \u20ac\)"),
-        (["3,5", "good"], "no number in line 2"),
-        (["1,2,3", "4"], "no number in line 1"),
-        (["10 00", "4"], "no number in line 1"),
-        (["1" * 6000, "4"], "no number in line 1"),
+        (["3,5", "good"], "not a number in line 2"),
+        (["1,2,3", "4"], "not a number in line 1"),
+        (["10 00", "4"], "not a number in line 1"),
+        (["1" * 6000, "4"], "not a number in line 1"),
     ],
 )
 def test_what_is_no_number_is_refused(cells: list[str], fault: str, tmp_path: Path) -> None:
@@ -213,8 +213,8 @@ def test_pairs_join_paragraphs_and_tell_what_is_missing(tmp_path: Path) -> None:
 
 
 FAULTS: dict[str, tuple[list[Any], str, str]] = {
-    "no number": ([1.5, "high", 2.5], "regression", "no number in line 2"),
-    "infinite": ([1.5, "inf", 2.5], "regression", "no number in line 2"),
+    "no number": ([1.5, "high", 2.5], "regression", "not a number in line 2"),
+    "infinite": ([1.5, "inf", 2.5], "regression", "not a number in line 2"),
     "missing number": ([1.5, None, 2.5], "regression", "no label .* line 2"),
     "one value": ([1.5, 1.5, 1.5], "regression", "nothing to learn"),
     "an object in a list": ([["a"], [{"b": 1}]], "multilabel", "other than labels in line 2"),

@@ -41,7 +41,7 @@ def test_shares_by_hand_and_what_is_said() -> None:
     assert [len(getattr(split, part)) for part in PARTS] == [70, 10, 20]
     assert (split.labels, split.task, split.form) == ((), "generation", "some form")
     assert split.how == (
-        "validation (10 %) and test (20 %) cut off the training rows, at random, seed 13"
+        "validation (10 %) and test (20 %) split off the training rows, at random, seed 13"
     )
 
 
@@ -110,7 +110,7 @@ def test_no_finding_speaks_of_classes_and_repeats_are_told() -> None:
     train = [pair("a b c d", "x")] * 3 + [pair(f"question number {i}", "y") for i in range(40)]
     split = checked(train, [pair("Other", "z")])
     assert codes(split) == {"duplicates": 1}
-    assert "answer and all" in split.findings[0].message
+    assert "prompt and answer" in split.findings[0].message
 
 
 def test_prompts_that_are_tested_are_dropped_kept_or_refused() -> None:
@@ -121,7 +121,7 @@ def test_prompts_that_are_tested_are_dropped_kept_or_refused() -> None:
     assert len(checked(train, test, "keep").train) == 2
     with pytest.raises(UserError, match="--overlap drop"):
         checked(train, test, "error")
-    with pytest.raises(UserError, match="every training row also stands"):
+    with pytest.raises(UserError, match="every training row also occurs"):
         checked(train[:1], test)
 
 
