@@ -15,7 +15,7 @@ import numpy as np
 from tailorbird.arms.base import Arm
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
 from tailorbird.arms.predictor import Predictor
-from tailorbird.config import Config, dump_config
+from tailorbird.config import Config
 from tailorbird.config.method import method_spec
 from tailorbird.data.encode import Encoded, Text, collate
 from tailorbird.methods.registry import get_method
@@ -24,12 +24,12 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.load import length_limit
 from tailorbird.records import TASKS, ArmReport, Cost, Target
-from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
+from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, is_written
 from tailorbird.tasks.base_model import HEADS, count_parameters, max_length, text_room
-from tailorbird.tasks.fit import drop_checkpoints
-from tailorbird.tasks.registry import get_task, head_task
+from tailorbird.tasks.fit import drop_checkpoints, fit_model
+from tailorbird.tasks.registry import head_task
 from tailorbird.tasks.scoring import load_target
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ class TrainedArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        job.folder.write(CONFIG, dump_config(job.config))
-        fit = get_task(job.split.task).fit(job)
-        trained = fit.train()
+        fit, trained = fit_model(job)
         fit.predict()
         artifact = fit.save()
         trainable, total = count_parameters(fit.model)

@@ -3,21 +3,23 @@
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.config import Config
-from tailorbird.errors import UserError
+from tailorbird import log
+from tailorbird.config import Config, dump_config, load_config
+from tailorbird.errors import TrainingDiverged, UserError
 from tailorbird.methods.base import Method
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base
-from tailorbird.records import ArmReport, Split
+from tailorbird.records import ArmReport, CurvePoint, Split
 from tailorbird.runs.atomic import check_space
-from tailorbird.runs.folder import CHECKPOINTS, MODEL, RunFolder
+from tailorbird.runs.folder import CHECKPOINTS, CONFIG, MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from tailorbird.train.loop import Trained, TrainJob
     from tailorbird.train.settings import Settings
     from tailorbird.train.step import Workload
+
+_ATTEMPTS = 3
 
 
 class TaskFit(ABC):
@@ -123,6 +127,86 @@ class TaskFit(ABC):
             "train": self.settings.to_json(),
             "max_length": self.limit,
         }
+
+
+def fit_model(job: ArmJob, *, scored: bool = True) -> "tuple[TaskFit, Trained]":
+    """Train a model; if the training collapses, train again with half the learning rate.
+
+    A training has collapsed if its loss became NaN or infinite, or if the mean training loss of the
+    last epoch is not below that of the first: too high a rate can push a model to where it only
+    predicts the classes' shares (the failed runs of Mosbach et al. 2021, arXiv 2006.04884). Which
+    rate is too high depends on the data, so a default can be. A rate set by the user is kept, with
+    a warning. There are three attempts at most; the settings of the last are in the arm's folder.
+
+    Raises:
+        UserError: As `TaskFit.train`; the loss of the last attempt became NaN or infinite.
+    """
+    attempts = 1
+    if job.config.train.learning_rate is None:
+        attempts, job = _ATTEMPTS, _with_saved_rate(job)
+    seconds, notes = 0.0, []
+    while True:
+        attempts -= 1
+        started = time.monotonic()
+        fit, trained, collapse = _attempt(job, scored=scored, last=not attempts)
+        spent = time.monotonic() - started
+        late = job.deadline is not None and time.monotonic() + spent > job.deadline
+        last = not attempts or (late and trained is not None)
+        if collapse:
+            advice = "set a lower train.learning_rate" if last else "trained again with half of it"
+            rate = f"learning rate {fit.settings.learning_rate:.2g}"
+            notes.append(f"with {rate} the training collapsed: {collapse}; {advice}")
+            log.warn(f"{job.name}: {notes[-1]}")
+        if trained is not None and (last or not collapse):
+            seconds += trained.seconds
+            return fit, replace(trained, seconds=seconds, notes=(*notes, *trained.notes))
+        seconds += spent
+        # In this order, so that a resumed run cannot continue the old checkpoint at the new rate.
+        drop_checkpoints(job)
+        job = _with_rate(job, fit.settings.learning_rate / 2)
+        del fit  # its memory is needed
+
+
+def _attempt(job: ArmJob, *, scored: bool, last: bool) -> "tuple[TaskFit, Trained | None, str]":
+    """Train once; return the model, the result if there is one, and how the training collapsed.
+
+    Raises:
+        TrainingDiverged: The loss of the last attempt became NaN or infinite.
+    """
+    from tailorbird.tasks.registry import get_task
+
+    job.folder.write(CONFIG, dump_config(job.config))
+    fit = get_task(job.split.task).fit(job, scored=scored)
+    try:
+        trained = fit.train()
+    except TrainingDiverged as error:
+        if last:
+            raise
+        return fit, None, str(error)
+    return fit, trained, _collapse(trained.curve)
+
+
+def _with_saved_rate(job: ArmJob) -> ArmJob:
+    """Return the job with the rate of the attempt that it resumes."""
+    file = job.folder.file(CONFIG)
+    rate = load_config(file).train.learning_rate if job.resume and file.is_file() else None
+    return job if rate is None else _with_rate(job, rate)
+
+
+def _with_rate(job: ArmJob, rate: float) -> ArmJob:
+    train = job.config.train.model_copy(update={"learning_rate": rate})
+    return replace(job, config=job.config.model_copy(update={"train": train}))
+
+
+def _collapse(curve: Sequence[CurvePoint]) -> str:
+    """Return how the training loss failed to decrease over whole epochs; empty if it decreased."""
+    first = [point.train_loss for point in curve if point.epoch <= 1] or [curve[0].train_loss]
+    end = curve[-1].epoch
+    last = [point.train_loss for point in curve[len(first) :] if point.epoch > end - 1]
+    # Before the second epoch ends, both would be means over different examples.
+    if end < 2 or not last or fmean(last) < fmean(first):
+        return ""
+    return f"its mean loss was {fmean(first):.3f} in the first epoch, {fmean(last):.3f} in the last"
 
 
 def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, folder: Path) -> None:

@@ -15,12 +15,11 @@ from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_pass
 from tailorbird.arms.questions.question_set import Item, PromptPassage
 from tailorbird.arms.saved_arm import save_kind
 from tailorbird.arms.trained import TrainedArm
-from tailorbird.config import Config, dump_config, for_arm
+from tailorbird.config import dump_config, for_arm
 from tailorbird.records import Example, Split, TaskName
 from tailorbird.runs.folder import CONFIG, TASK, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.fit import drop_checkpoints
-from tailorbird.tasks.registry import get_task
+from tailorbird.tasks.fit import drop_checkpoints, fit_model
 
 TASK_NAME: TaskName = "generation"
 
@@ -49,13 +48,12 @@ def tune_arm(job: QuestionJob) -> Tuning:
     notes: tuple[str, ...] = ()
     for share in shares:
         place = job.folder if len(shares) == 1 else RunFolder(job.folder.file(f"share-{share:g}"))
-        inner, config = _arm_job(job, place, share)
-        fit = get_task(TASK_NAME).fit(inner, scored=False)
-        trained = fit.train()
+        inner = _arm_job(job, place, share)
+        fit, trained = fit_model(inner, scored=False)
         seconds += trained.seconds
         loss = -trained.best[0]
         if loss < min(losses.values(), default=np.inf):
-            job.folder.write(CONFIG, dump_config(config))
+            job.folder.write(CONFIG, dump_config(fit.job.config))
             size = fit.save(job.folder)
             best, notes = share, trained.notes
         losses[share] = loss
@@ -73,7 +71,7 @@ def tune_arm(job: QuestionJob) -> Tuning:
     return Tuning(seconds, size, settings, notes)
 
 
-def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> tuple[ArmJob, Config]:
+def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> ArmJob:
     assert job.arm.method is not None
     method: Any = job.arm.method
     config = for_arm(job.config, method)
@@ -85,7 +83,7 @@ def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> tuple[ArmJob, 
         labels=(),
         task=TASK_NAME,
     )
-    return ArmJob(job.arm.name, config, split, place, resume=True, deadline=job.deadline), config
+    return ArmJob(job.arm.name, config, split, place, resume=True, deadline=job.deadline)
 
 
 def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Example, ...]:
