@@ -566,7 +566,7 @@ def test_adapters_refuse_a_family_they_do_not_know(models: Any, tmp_path: Path) 
     tokenizer.save_pretrained(tmp_path / "fnet")
     case = Case("adapter", "fnet", "fp32")
     config = _config(case, tmp_path / "fnet")
-    with pytest.raises(UserError, match="do not know the layers of FNet.*") as caught:
+    with pytest.raises(UserError, match="do not support the layers of FNet.*") as caught:
         get_method("adapter").attach(_base(case, config), config)
     assert "lora" in caught.value.fix
 

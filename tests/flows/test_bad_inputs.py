@@ -490,7 +490,7 @@ def test_predict_on_a_folder_that_is_no_run(tell: Tailor, tmp_path: Path) -> Non
 
 def test_predict_on_an_unfinished_run(tell: Tailor, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("method: {name: lora}\n")
-    refused(tell("predict", tmp_path, "a text"), "did not come to its end", "--resume")
+    refused(tell("predict", tmp_path, "a text"), "is not finished", "--resume")
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])

@@ -88,7 +88,7 @@ def free_port() -> int:
 def test_no_cluster_is_told_at_once(host: str) -> None:
     pytest.importorskip("ray")
     address, began = f"{host}:{free_port()}", time.monotonic()
-    with pytest.raises(UserError, match=f"no Ray cluster at {address}") as fault:
+    with pytest.raises(UserError, match=f"cannot join a Ray cluster at {address}") as fault:
         Cluster(address)
     assert "ray start --head" in fault.value.fix
     assert time.monotonic() - began < 20

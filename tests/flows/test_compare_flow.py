@@ -185,7 +185,7 @@ def test_an_arm_that_fails_leaves_the_others(tailor: Tailor, data: Path, tmp_pat
     arms = by_name(json.loads(done.stdout))
     assert arms["majority"]["status"] == "ok"
     assert arms["adapter"]["status"] == "failed"
-    assert "do not know the layers of FNet" in arms["adapter"]["why"]
+    assert "do not support the layers of FNet" in arms["adapter"]["why"]
     assert arms["rag+best"]["status"] == "skipped"
     assert "adapter" in (tmp_path / "run" / "report.html").read_text()
     assert "Traceback" not in done.stderr
@@ -305,7 +305,7 @@ def test_a_stopped_comparison_goes_on(
     assert done.returncode == 0, done.stderr
     assert "majority: done before" in done.stderr
     if how != "killed":
-        assert "going on after step" in done.stderr
+        assert "continuing after step" in done.stderr
     report = json.loads(done.stdout)
     check_report(report, "compare")
     assert {arm["status"] for arm in report["arms"]} == {"ok"}

@@ -366,7 +366,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_resumable_run(
     before = lines_of(copy / "journal.jsonl")
     done = tailor(*asked[:-1], copy, "--resume", "--json")
     assert done.returncode == 0, done.stderr
-    assert "going on after step" in done.stderr
+    assert "continuing after step" in done.stderr
     check_report(json.loads(done.stdout), "tune")
     rows = [json.loads(line) for line in (copy / "journal.jsonl").read_text().splitlines()]
     steps = [row["step"] for row in rows if row["event"] == "step"]
@@ -379,7 +379,7 @@ def test_an_unfinished_run_is_no_answer(
 ) -> None:
     done = tailor("predict", stopped[0], "a text")
     assert done.returncode == 2
-    assert "did not come to its end" in done.stderr
+    assert "is not finished" in done.stderr
 
 
 def test_a_truncated_checkpoint_is_told(
@@ -391,7 +391,7 @@ def test_a_truncated_checkpoint_is_told(
     state.write_bytes(state.read_bytes()[:200])
     done = tailor(*asked[:-1], copy, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "state.pt is not as it was written" in done.stderr
+    assert "state.pt was changed after it was written" in done.stderr
     assert "starting from the beginning" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -416,7 +416,7 @@ def test_a_second_process_may_not_write_to_the_same_run(
         process.communicate()
     # The system lets go of the lock when its holder dies.
     done = tailor("predict", run, "a text")
-    assert "did not come to its end" in done.stderr
+    assert "is not finished" in done.stderr
 
 
 def test_resuming_a_finished_run_changes_nothing(

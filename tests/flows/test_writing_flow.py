@@ -445,7 +445,7 @@ def test_an_encoder_is_no_writer(place: Path, tiny_encoder: Path, inside: Tailor
     run = place / "none"
     done = inside("tune", place / "labels.jsonl", "--model", tiny_encoder, "--output", run)
     assert done.returncode == 2, done.stderr
-    assert "does not write" in done.stderr
+    assert "cannot generate text" in done.stderr
     assert "builtin:tutor" in done.stderr
 
 
@@ -468,7 +468,7 @@ def test_ctrl_c_leaves_a_run_to_go_on_with(
     assert "--resume" in err
     done = tailor(*asked, "--resume", "--json")
     assert done.returncode == 0, done.stderr
-    assert "going on after step" in done.stderr
+    assert "continuing after step" in done.stderr
     check_report(json.loads(done.stdout), "tune", "choice_accuracy")
     rows = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     steps = [row["step"] for row in rows if row["event"] == "step"]

@@ -115,7 +115,7 @@ def _settings(draw: Draw) -> str:
         else f"{name.partition('.')[2]} {value}"
         for name, value in draw.values.items()
     )  # fmt: skip
-    return f"as asked ({values})" if draw.default and values else values or "as asked"
+    return f"configured ({values})" if draw.default and values else values or "configured"
 
 
 def run_trial(job_of: Callable[[], ArmJob]) -> TrialResult:

@@ -82,7 +82,7 @@ def make_change(
     after = Finder(kb, config, finder.names)
     changed, dropped = _changed_items(after, test, answers, k)
     if dropped:
-        what += f"; {dropped:,} were dropped, for the old answer still stood in what is found"
+        what += f"; {dropped:,} were dropped: the old answer is still in the retrieved passages"
     log.say(f"{what}; indexed again in {result.seconds:.1f} s")
     unchanged = _unchanged_items(after, test, gold, {*answers}, k, len(changed))
     return Change(changed, unchanged, str(place), result.seconds, what)

@@ -133,7 +133,9 @@ def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
         prompt = read_as(path, _Prompt)
         expected = (prompt.num_virtual_tokens, prompt.token_dim)
     if sizes != {expected}:
-        raise damaged(path, f"it says {expected}, and the weights beside it have {sizes or 'none'}")
+        raise damaged(
+            path, f"it records {expected}, but the weights beside it have {sizes or 'none'}"
+        )
 
 
 def _others(kind: str) -> Iterator[tuple[str, Any]]:

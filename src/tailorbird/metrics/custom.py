@@ -87,8 +87,8 @@ def load_custom(metric: str) -> Custom:
         raise UserError(f"evaluate.metric is {metric!r}", f"write FILE.py:FUNCTION, {_CALLED}")
     if name in _TAKEN:
         raise UserError(
-            f"evaluate.metric names a function {name!r}, and there is a score of that name",
-            "call the function something else",
+            f"evaluate.metric names a function {name!r}, but there is already a score of that name",
+            "rename the function",
         )
     if not path.is_file():
         near = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []

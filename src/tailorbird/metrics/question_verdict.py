@@ -61,7 +61,7 @@ def decide(
     if best is None:
         failed = next((arm for arm in arms if arm.status != "ok"), None)
         why = f" ({failed.name}: {failed.why})" if failed else ""
-        return Verdict(None, None, (), f"No arm could be tried{why}.")
+        return Verdict(None, None, (), f"No arm could be run{why}.")
     against = {c.b: c for c in comparisons if c.a == best.name}
     tied = [
         arm
@@ -84,7 +84,7 @@ def total_seconds(arm: QuestionArmReport) -> float:
 def verdict_heading(verdict: Verdict) -> str:
     """Return the verdict in a few words, with which its reason begins."""
     if verdict.recommended is None:
-        return "Nothing could be tried"
+        return "No arm could be run"
     return verdict.reason.partition(":")[0]
 
 
@@ -139,10 +139,10 @@ def _after_change(choice: QuestionArmReport, arms: Sequence[QuestionArmReport]) 
     assert change is not None
     new = change.current
     words = (
-        f"Of the questions whose answers changed with the documents, it had "
-        f"{percent(change.before.value)} right before; without retraining, it gives the new answer "
-        f"to {percent(new.value)} ({percent(new.low)} to {percent(new.high)}) and the old one to "
-        f"{percent(change.stale.value)}"
+        "Of the questions whose answers changed with the documents, it answered "
+        f"{percent(change.before.value)} correctly before; without retraining it gives the new "
+        f"answer to {percent(new.value)} ({percent(new.low)} to {percent(new.high)}) and the old "
+        f"one to {percent(change.stale.value)}"
     )
     follower = max(
         (arm for arm in usable(arms) if arm.change is not None),
@@ -156,9 +156,12 @@ def _after_change(choice: QuestionArmReport, arms: Sequence[QuestionArmReport]) 
 
 def _beside_silence(sentences: list[str], low: float, share: float) -> list[str]:
     """Return the sentences with the score of always abstaining."""
-    silence = f'"I don\'t know" to every question would be right for {percent(share)} of them'
+    silence = f'"I don\'t know" to every question would be correct for {percent(share)} of them'
     if low <= share:
-        return [f"No arm is shown to beat abstaining: {silence}, which have no answer.", *sentences]
+        return [
+            f"No arm is shown to be better than abstaining: {silence}, which have no answer.",
+            *sentences,
+        ]
     return [*sentences, f"{silence}, which have no answer."]
 
 
@@ -177,10 +180,7 @@ def _against(
     if gap.low > 0:
         # Flipping the signs of 7 documents cannot give a p below 2 / 2 ** 7.
         return f"{fewer}; with so few documents the corrected test does not confirm it."
-    return (
-        f"{words}; these questions show no certain difference between it and {best.name} "
-        f"({span} points)."
-    )
+    return f"{words}; the difference from {best.name} is not significant ({span} points)."
 
 
 def break_evens(arms: Sequence[QuestionArmReport]) -> tuple[BreakEven, ...]:

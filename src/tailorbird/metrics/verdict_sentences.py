@@ -86,7 +86,7 @@ def _at_floor(case: Case) -> str:
         if len(telling_arms) > 1:
             telling = case._replace(headline=name)
             listed = _listed([f"{arm.name} ({_value(telling, arm)})" for arm in telling_arms])
-            return f"{words} But {metric_words(name)} tells them apart: {listed}."
+            return f"{words} But {metric_words(name)} distinguishes them: {listed}."
     return f"{words} Get more data, or a larger model."
 
 
@@ -98,8 +98,8 @@ def _chance(case: Case) -> str:
     if not names:
         return ""
     return (
-        f"No arm is shown to be better than {_FLOOR[names[0]]}: on {_examples(case)} the best, "
-        f"{case.best.name}, could be there by chance."
+        f"No arm is shown to be better than {_FLOOR[names[0]]}: on {_examples(case)} the lead of "
+        f"the best, {case.best.name}, could be chance."
     )
 
 
@@ -116,7 +116,7 @@ def _luck(case: Case) -> str:
     names = _listed([arm.name for arm in case.scored if arm.name in level - {*BLIND, NEAREST}])
     words = (
         f"Trained {_times(times)}; another training may differ by about {_about(case, reach)}, "
-        f"so {names} are not told apart."
+        f"so {names} cannot be distinguished."
     )
     seconds = sum((arm.cost.train_seconds or 0.0) * (3 - max(1, len(arm.seeds))) for arm in doubtful
                   if len(arm.seeds) < 3)  # fmt: skip
@@ -174,8 +174,8 @@ def _only_one(case: Case) -> str:
     arm = case.choice
     if arm.name in (*BLIND, NEAREST):
         does = {
-            MAJORITY: "always gives the most frequent label and learns nothing",
-            MEAN: "always gives the mean and learns nothing",
+            MAJORITY: "always gives the most frequent label without learning",
+            MEAN: "always gives the mean without learning",
         }.get(arm.name, "repeats the answer of the most similar training prompt and writes nothing")
         return f"Only {arm.name} finished, which {does}: {_score(case, arm)}."
     return (
@@ -218,10 +218,10 @@ def _ahead(case: Case) -> str:
     once = [arm for arm in rivals if arm.name not in UNTRAINED and len(arm.seeds) < 2]
     if once:
         return (
-            f"better than every other by more than chance and retraining would explain, "
-            f"though trained once. {behind}"
+            "better than every other arm by more than chance and retraining explain, although "
+            f"trained only once. {behind}"
         )
-    return f"measurably better than every other way. {behind}"
+    return f"measurably better than every other arm. {behind}"
 
 
 def _limit(case: Case, arms: Sequence[ArmReport]) -> str:
@@ -235,7 +235,7 @@ def _on(case: Case) -> str:
     """Return the test set in words: ``On these 200 test examples (worth 90 independent ones)``."""
     worth = ""
     if case.effective is not None and case.examples and case.effective < 0.95 * case.examples:
-        worth = f" (in groups: worth {case.effective:,.0f} independent ones)"
+        worth = f" (in groups: equivalent to {case.effective:,.0f} independent ones)"
     return f"On these {_examples(case)}{worth}"
 
 
@@ -262,7 +262,7 @@ def _floor_doubts(case: Case) -> str:
     names = [name for name in floors if case.against[name].p_holm >= ALPHA]
     if not names:
         return ""
-    return f"Beware: {best} is not measurably better than {' or '.join(_FLOOR[n] for n in names)}."
+    return f"Warning: {best} is not measurably better than {' or '.join(_FLOOR[n] for n in names)}."
 
 
 def _in_vain(case: Case) -> str:
@@ -328,7 +328,7 @@ def _examples(case: Case) -> str:
 
 
 def _short(why: str) -> str:
-    first = why.strip().partition("\n")[0] or "no reason was noted"
+    first = why.strip().partition("\n")[0] or "no reason was recorded"
     return first if len(first) <= 100 else first[:99] + "…"
 
 

@@ -74,8 +74,8 @@ def bi_encoder_class(shape: Any) -> Any:
     encoder = encoder_of(shape)
     if encoder is None:
         raise UserError(
-            f"a model of type {shape.model_type} cannot read the texts of a pair one by one",
-            "read them together: --set model.pairs=cross-encoder",
+            f"a model of type {shape.model_type} cannot encode the texts of a pair separately",
+            "encode them together: --set model.pairs=cross-encoder",
         )
     family: type[PreTrainedModel] = next(
         c for c in encoder.__mro__ if PreTrainedModel in c.__bases__

@@ -42,7 +42,7 @@ def _check_path(name: str) -> None:
         Path(name).expanduser().exists()
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"model {name[:80]!r} is no name of a model: {error.args[-1]}",
+            f"model {name[:80]!r} is not a model name: {error.args[-1]}",
             "give a Hugging Face id, a local folder or a builtin model",
         ) from None
 
@@ -103,7 +103,7 @@ def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
 @cache
 def _smollm2() -> Path:
     folder, digest = smollm2_folder()
-    return _checked(folder, SMOLLM2, digest, f"delete {folder}; it is made again")
+    return _checked(folder, SMOLLM2, digest, f"delete {folder}; it is then made again")
 
 
 _FOLDERS: dict[str, Callable[[], Path]] = {

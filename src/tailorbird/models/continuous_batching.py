@@ -35,9 +35,11 @@ def make_row(
     """
     context = context_length(model) or np.inf
     if not 0 < len(prompt) < context:
-        why = f"has {len(prompt):,} tokens and the model reads {context:,}"
+        why = f"has {len(prompt):,} tokens and the model reads at most {context:,}"
         raise UserError(
-            f"the conversation {why}: no room for an answer" if len(prompt) else "nothing is asked",
+            f"the conversation {why}: no room for an answer"
+            if len(prompt)
+            else "the prompt is empty",
             "shorten it" if len(prompt) else "give at least one word",
         )
     return rows_of(model, tokenizer, [prompt], sampling)[0]

@@ -72,8 +72,8 @@ def sampling_of(
     """Return the settings of a run; `max_new_tokens` is the default of the configuration's."""
     if config.temperature == 0 and (config.top_p < 1 or config.top_k or config.min_p > 0):
         log.warn(
-            "generate.top_p, top_k and min_p change nothing while generate.temperature is 0; "
-            "set a temperature to draw"
+            "generate.top_p, top_k and min_p have no effect while generate.temperature is 0; "
+            "set a temperature to sample"
         )
     wish = config.model_dump() | {
         "max_new_tokens": config.max_new_tokens or max_new_tokens,
@@ -177,7 +177,7 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
     empty = [number for number, prompt in enumerate(prompts, 1) if not len(prompt)]
     if empty:
         raise UserError(
-            f"prompt {empty[0]} of {len(prompts)} is empty: the model has nothing to go on from",
+            f"prompt {empty[0]} of {len(prompts)} is empty: the model has nothing to continue",
             "give it at least one word, or a chat template",
         )
     check_ids(model, prompts)
@@ -188,8 +188,8 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
     full = [number for number, length in enumerate(lengths, 1) if length >= context]
     if full:
         raise UserError(
-            f"prompt {full[0]} of {len(prompts)} has {lengths[full[0] - 1]:,} tokens and the model "
-            f"reads {context:,}: no room for an answer"
+            f"prompt {full[0]} of {len(prompts)} has {lengths[full[0] - 1]:,} tokens and the "
+            f"model reads at most {context:,}: no room for an answer"
             + (f" (nor after {len(full) - 1} others)" if len(full) > 1 else ""),
             "shorten it, or use a model with a longer context",
         )
@@ -197,7 +197,8 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
     if short:
         log.warn(
             f"{short:,} of {len(prompts):,} prompts leave less room than generate.max_new_tokens "
-            f"({sampling.max_new_tokens:,}): their answers end at the model's {context:,} tokens"
+            f"({sampling.max_new_tokens:,}): their answers are cut off at the model's "
+            f"{context:,} tokens"
         )
 
 

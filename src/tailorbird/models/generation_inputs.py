@@ -37,7 +37,8 @@ def check_ids(model: Any, sequences: Sequence[np.ndarray]) -> None:
     if largest >= vocabulary:
         name = getattr(model.config, "_name_or_path", "")
         raise UserError(
-            f"model {name} has {vocabulary:,} tokens, and its tokenizer gives number {largest:,}",
+            f"model {name} has a vocabulary of {vocabulary:,} tokens, but its tokenizer gives "
+            f"token id {largest:,}",
             "put the tokenizer files that belong to it beside its weights",
         )
 

@@ -91,7 +91,7 @@ def _checked(tokenizer: Any, name: str) -> Any:
     if not isinstance(longest, int | float) or not longest >= _LEAST_LENGTH:
         raise UserError(
             f"the tokenizer of {name} has a model_max_length of {longest!r}",
-            "set what the model reads in its tokenizer_config.json, or leave it out",
+            "set the model's token limit in its tokenizer_config.json, or remove the entry",
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -140,15 +140,15 @@ def load_writer(
     model.config.use_cache = False
     if info["missing_keys"] or not _reads_left_to_right(model):
         raise UserError(
-            f"model {config.name} does not write: it reads a text as a whole, to classify it",
+            f"model {config.name} cannot generate text: it encodes a whole text, to classify it",
             "use a language model such as builtin:tutor, Llama, Qwen, Mistral or Gemma",
         )
     ends = model.generation_config.eos_token_id
     for end in ends if isinstance(ends, list) else [ends]:
         if end is not None and not isinstance(end, int):
             raise UserError(
-                f"model {config.name} ends its answers with {ends!r}, which is no token's number",
-                "mend eos_token_id in its generation_config.json or config.json",
+                f"model {config.name} has the end token {ends!r}, which is not a token id",
+                "correct eos_token_id in its generation_config.json or config.json",
             )
     return Base(model, tokenizer, config.name, (), True, device, writes=True)
 

@@ -134,7 +134,7 @@ class Reader:
             if not why:
                 self.way = candidate
                 return
-            self.notes.append(f"texts are not read {candidate}: {why}")
+            self.notes.append(f"texts are not processed {candidate}: {why}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -262,8 +262,8 @@ class Reader:
             # The probe is too short to show it: attention would reach further back than in
             # training.
             return (
-                f"the model looks {window:,} tokens back, its attention does not say so, and the "
-                f"longest text has {self._longest:,}"
+                f"the model attends {window:,} tokens back without declaring it, and the longest "
+                f"text has {self._longest:,}"
             )
         return ""
 

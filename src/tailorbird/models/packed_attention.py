@@ -146,7 +146,9 @@ def _attend(
     """Causal attention within ``[batch, heads, width, size]``, padded on the right."""
     width, window, cap = query.shape[2], more.get("sliding_window"), more.get("softcap")
     if more.get("s_aux") is not None or more.get("position_bias") is not None:
-        raise NotImplementedError("attention sinks and position biases are not read packed")
+        raise NotImplementedError(
+            "attention sinks and position biases are not supported in packed batches"
+        )
     grouped = query.shape[1] != key.shape[1]
     near: torch.Tensor | None = None
     if cap is not None or (window is not None and width > window):

@@ -131,7 +131,7 @@ def _add(parts: _Found, folder: Path, kind: str, name: str) -> None:
     elif kind == "Dense":
         parts.dense.append(folder)
     elif kind not in ("Transformer", "Normalize"):
-        raise UserError(f"embedder {name} has a module {kind}, which is not known here", _FIX)
+        raise UserError(f"embedder {name} has a module {kind}, which is not supported", _FIX)
 
 
 def _poolings(settings: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def _poolings(settings: dict[str, Any], name: str) -> tuple[str, ...]:
         modes = (mode,) if isinstance(mode, str) else tuple(mode)
     strange = [mode for mode in modes if mode not in _POOLINGS]
     if strange:
-        raise UserError(f"embedder {name} pools by {strange[0]!r}, which is not known here", _FIX)
+        raise UserError(f"embedder {name} pools by {strange[0]!r}, which is not supported", _FIX)
     return modes
 
 
@@ -188,7 +188,9 @@ def load_dense(folder: Path, name: str) -> "Callable[[torch.Tensor], torch.Tenso
     activation = getattr(torch.nn, path.rpartition(".")[2], None)
     weights = folder / "model.safetensors"
     if activation is None or not path.startswith("torch.nn.") or settings.get("use_residual"):
-        raise UserError(f"embedder {name}: {folder.name} ends in {path}, not known here", _FIX)
+        raise UserError(
+            f"embedder {name}: {folder.name} ends in {path}, which is not supported", _FIX
+        )
     if not weights.is_file():
         raise UserError(
             f"embedder {name}: {weights} is missing", "save the model again with safetensors"

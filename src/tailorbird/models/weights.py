@@ -55,7 +55,7 @@ def check_numbers(folder: Path) -> None:
             pending.extend((str(name), one) for name, one in inner)
         most = _MOST_PARTS if _PARTS.search(key) else _MOST_LABELS if "label" in key else None
         if isinstance(value, int) and most is not None and value > most:
-            raise _misshapen(folder, f"{path} says {key} {value:,}; {most:,} is the most")
+            raise _misshapen(folder, f"{path} has {key} {value:,}; the most allowed is {most:,}")
 
 
 def _check_room(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None:
@@ -79,7 +79,9 @@ def _check_room(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None
     # Weights are saved in at least four bits; heads may be new.
     saved = 2 * sum(file.stat().st_size for file in files)
     if numbers > 2 * saved + _NEW:
-        why = f"config.json makes {numbers:,} numbers, and the weights hold {saved:,} at most"
+        why = (
+            f"config.json describes {numbers:,} parameters, but the weights hold at most {saved:,}"
+        )
         raise _misshapen(folder, why)
 
 
@@ -146,7 +148,7 @@ def explain_loading(name: str, error: BaseException) -> UserError:
         return UserError(
             f"model {name} comes with its own Python code",
             "if you trust its author: --set model.trust_remote_code=true for a base model, "
-            "--trust-remote-code for a run; embedders and rerankers must do without",
+            "--trust-remote-code for a run; not possible for embedders and rerankers",
         )
     if isinstance(error, OSError) and not local:
         offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")

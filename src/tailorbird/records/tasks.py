@@ -69,16 +69,13 @@ class TaskSpec:
         return "examples" if self.head else "conversations" if self.prompts else "texts"
 
 
-_FLUENT = (
-    "It writes as fluently when it is wrong as when it is right: check what it says before acting "
-    "on it."
-)
+_FLUENT = "It writes just as fluently when it is wrong: check its answers before acting on them."
 TASKS: dict[TaskName, TaskSpec] = {spec.name: spec for spec in (
     TaskSpec(
         "classification", "Classification", "one label", "labels", "single_label_classification",
         ("cross_entropy", "focal"), "accuracy", "macro_f1", "majority",
-        "Tells {count} of {noun} apart.",
-        "It always answers with one of its {count}, also for a text that belongs to none.",
+        "Classifies {noun} into {count}.",
+        "It always answers with one of its {count}, even for a text that belongs to none.",
         ("class", "classes"),
     ),
     TaskSpec(
@@ -92,15 +89,15 @@ TASKS: dict[TaskName, TaskSpec] = {spec.name: spec for spec in (
         "regression", "Regression", "numbers", "numbers", "regression",
         ("mse", "mae", "huber"), "r2", "spearman", "mean",
         "Gives {what} {numbers}.",
-        "It gives a number for every text, also for one unlike all it was trained on.",
+        "It gives a number for every text, even for one unlike all its training texts.",
         ("target", "targets"),
     ),
     TaskSpec(
         "tokens", "Token classification", "a label per word", "a label per word",
         "single_label_classification", ("cross_entropy", "focal"), "entity_f1", "macro_f1",
         "majority", "Gives each word of a text one of {count}.",
-        "It labels every word, also in texts unlike all it was trained on; words beyond its "
-        "longest input are left outside.",
+        "It labels every word, even in texts unlike all its training texts; words "
+        "beyond its longest input get the label O (outside).",
         per_word=True, pipeline=("token-classification", "Token classification"),
     ),
     TaskSpec(
@@ -111,7 +108,7 @@ TASKS: dict[TaskName, TaskSpec] = {spec.name: spec for spec in (
     ),
     TaskSpec(
         "text", "Language modelling", "plain text", "plain text", "", (),
-        "loss", "perplexity", "base", "Reads on in texts like those of {data}.", _FLUENT,
+        "loss", "perplexity", "base", "Continues texts like those of {data}.", _FLUENT,
         head=False, pipeline=_WRITES,
     ),
 )}  # fmt: skip

@@ -76,7 +76,7 @@ class ReportTable:
         if sentence := unlearnt(self.report):
             lines.append(Text(sentence))
         if caution(self.report):
-            lines.append(Text(f"Beware: {caution(self.report)}"))
+            lines.append(Text(f"Warning: {caution(self.report)}"))
         if sentence := chosen_overfitting(self.report):
             lines.append(Text(sentence))
         if curve := self.report.sections.learning_curve:
@@ -134,7 +134,9 @@ class ReportTable:
         from rich.text import Text
 
         return [
-            Text.assemble((f"{arm.name} {arm.status}: ", "bold"), arm.why or "no reason was noted")
+            Text.assemble(
+                (f"{arm.name} {arm.status}: ", "bold"), arm.why or "no reason was recorded"
+            )
             for arm in by_score(self.report)
             if arm.status != "ok"
         ]

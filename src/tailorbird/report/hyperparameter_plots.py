@@ -134,7 +134,7 @@ def rows(search: Search) -> list[tuple[Trial, str, list[str]]]:
         (
             trial,
             score(trial),
-            [_value(trial.values[n]) if n in trial.values else "as asked" for n in search.space],
+            [_value(trial.values[n]) if n in trial.values else "configured" for n in search.space],
         )
         for trial in sorted(search.trials, key=order)
     ]
@@ -170,7 +170,7 @@ def _dot(search: Search, trial: Trial) -> str:
 def _title(search: Search, trial: Trial) -> str:
     values = ", ".join(f"{_short(n)} {_value(v)}" for n, v in trial.values.items())
     score = display.metric(search.metric, trial.score or math.nan)
-    return f"trial {trial.number + 1}: {score}; {values or 'as asked'}"
+    return f"trial {trial.number + 1}: {score}; {values or 'configured'}"
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:

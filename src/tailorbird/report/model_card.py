@@ -112,7 +112,7 @@ def _summary(report: Report, arm: ArmReport) -> str:
         f"{display.plural(data.counts.get('train', 0), rows)}."
     ]
     if arm.status != "ok":
-        words.append(f"**This run {arm.status}: {_line(arm.why) or 'no reason was noted'}.**")
+        words.append(f"**This run {arm.status}: {_line(arm.why) or 'no reason was recorded'}.**")
     elif name in arm.test:
         tests = display.plural(answered(report), f"test {noun(report)}")
         own = dict(model_scores(arm))[name]

@@ -32,7 +32,7 @@ def damaged(path: Path, why: object) -> UserError:
     """Return the error for an invalid file."""
     words = str(why) or type(why).__name__
     return UserError(
-        f"{path} is damaged: {words.splitlines()[0][:300]}", "restore it, or make the run again"
+        f"{path} is damaged: {words.splitlines()[0][:300]}", "restore it, or repeat the run"
     )
 
 
@@ -135,7 +135,7 @@ def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
         except UserError:
             if number == len(lines):
                 break
-            raise damaged(path, f"line {number} is no JSON") from None
+            raise damaged(path, f"line {number} is not valid JSON") from None
         try:
             rows.append(checked(path, plain, kind))
         except UserError as error:
@@ -177,9 +177,9 @@ def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None
 
     if array.shape != shape or array.dtype.kind != "f":
         shape_words = f"{array.dtype} {list(array.shape)}"
-        raise damaged(path, f"it holds {shape_words}, where numbers {list(shape)} belong")
+        raise damaged(path, f"it holds {shape_words} instead of numbers of shape {list(shape)}")
     if not np.isfinite(array).all():
-        raise damaged(path, "it holds values that are no numbers")
+        raise damaged(path, "it holds values that are not finite numbers")
 
 
 def inner(path: Path, folder: Path, name: str) -> Path:
@@ -190,9 +190,9 @@ def inner(path: Path, folder: Path, name: str) -> Path:
     """
     parts = PurePath(name).parts
     if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
-        raise damaged(path, f"it names {name!r}, which leads out of the run")
+        raise damaged(path, f"it names {name!r}, which is outside the run")
     if not os.path.isdir(folder / name):  # accepts names of any length, unlike Path's
-        raise damaged(path, f"it names {name!r}, which is not there")
+        raise damaged(path, f"it names {name!r}, which does not exist")
     return folder / name
 
 

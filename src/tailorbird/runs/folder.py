@@ -78,7 +78,7 @@ class RunFolder:
             raise UserError(
                 f"output folder {self.path} is in use: it holds {what}",
                 "give another --output"
-                + (", or --resume to go on with it" if self.exists else ", or empty it"),
+                + (", or --resume to continue it" if self.exists else ", or empty it"),
             )
         if resume and names and not self.exists:
             raise UserError(f"{self.path} holds no run to resume", "check --output")
@@ -177,7 +177,7 @@ class RunFolder:
         if not self.path.is_dir():
             return "check the path: there is no such folder"
         if self.exists:
-            return "the run did not come to its end; go on with --resume"
+            return "the run is not finished: continue it with --resume"
         return "give a folder that `tailor tune` or `tailor compare` made"
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:

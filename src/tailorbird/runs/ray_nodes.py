@@ -53,9 +53,9 @@ class RayNodes:
         except Exception as error:
             message = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
             raise UserError(
-                f"no Ray cluster at {address} that can be joined: {message}",
+                f"cannot join a Ray cluster at {address}: {message}",
                 "start one with `ray start --head`, join it on this machine too, and give --ray "
-                "the address that it tells",
+                "the address that it prints",
             ) from error
         # Tasks print to stderr; on stdout, which is the report's, Ray prints pages of its own state
         # whenever a node dies.
@@ -161,9 +161,10 @@ class RayNodes:
             if patience <= 0:
                 ray.cancel(task, force=True)
                 raise UserError(
-                    f"no node of the Ray cluster is left with {needs['num_cpus']} cores and "
+                    f"no remaining node of the Ray cluster has {needs['num_cpus']} cores and "
                     f"{needs['memory'] / 2**30:.2f} GiB of memory",
-                    "start nodes, and go on: with --resume, or by the same `tailor index`",
+                    "start nodes and continue: with --resume, or with the same `tailor index` "
+                    "command",
                 )
         try:
             return ray.get(task)
@@ -187,7 +188,7 @@ class RayNodes:
             lost = self._alive.keys() - nodes.keys()
             self._alive = nodes
         for name in sorted(lost):
-            log.warn(f"a node of the Ray cluster is lost: {name[:8]}; its work is done again")
+            log.warn(f"lost node {name[:8]} of the Ray cluster; its work is repeated")
         demand = {"CPU": needs["num_cpus"], "memory": needs["memory"], "GPU": needs.get("num_gpus")}
         return any(
             all(node.get(name, 0) >= (amount or 0) for name, amount in demand.items())
@@ -213,7 +214,8 @@ def on_node(function: Callable[[Any], Any], request: Any, version: str, director
     """
     if version != __version__:
         raise UserError(
-            f"node {socket.gethostname()} has tailorbird {__version__}, and {version} asks",
+            f"node {socket.gethostname()} has tailorbird {__version__}, but this machine has "
+            f"{version}",
             "install the same version on all nodes",
         )
     with contextlib.suppress(OSError):

@@ -27,12 +27,12 @@ def arm_folder(path: Path) -> RunFolder:
         name = report.verdict.recommended
         if name is None:
             raise UserError(
-                f"{path} recommends no arm: none succeeded, or all scored next to nothing",
+                f"{path} recommends no arm: none succeeded, or all scored near zero",
                 f"look at its report.html, and name an arm: {path / ARMS}/NAME",
             )
         return RunFolder(inner(folder.file(REPORT), path / ARMS, name))
     if folder.exists:
-        raise UserError(f"the run {path} did not come to its end", "go on with it: --resume")
+        raise UserError(f"the run {path} is not finished", "continue it: --resume")
     raise UserError(
         f"{path} holds no run", "give a folder that `tailor tune` or `tailor compare` made"
     )
@@ -42,7 +42,7 @@ def _refuse_questions(folder: RunFolder, report: Report[Any, Any]) -> None:
     """Refuse to choose an arm that may need documents to answer."""
     if report.kind == "questions":
         raise UserError(
-            f"{folder.path} compared answers to questions, and has no one model",
+            f"{folder.path} compared answers to questions, so it has no single model",
             f"name a tuned arm, such as {folder.path / ARMS / 'lora'}, or ask the documents: "
             "tailor ask QUESTION --store KB",
         )

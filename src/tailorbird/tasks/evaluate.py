@@ -66,7 +66,8 @@ def _evaluate_writing(
 ) -> Evaluated:
     if loaded.task != task.name:
         raise UserError(
-            f"{loaded.path} holds {loaded.task}, but the run {writer.name} learnt {task.name}",
+            f"{loaded.path} holds {loaded.task}, but the run {writer.name} was trained on "
+            f"{task.name}",
             "give rows of the form it was trained on",
         )
     rows = tuple(loaded.examples)
@@ -152,7 +153,7 @@ def _as_test(loaded: Loaded, predictor: Any) -> Split:
         raise UserError(
             f"{loaded.path}: label {strange[0]!r}{did_you_mean(strange[0], own)} is unknown to "
             f"the run{f', and {len(strange) - 1} more' if len(strange) > 1 else ''}",
-            f"the run knows: {', '.join(sorted(own)[:20])}",
+            f"the run has: {', '.join(sorted(own)[:20])}",
         )
     targets = len(loaded.targets) if predictor.target.deviation else len(predictor.labels)
     if targets != len(predictor.labels):

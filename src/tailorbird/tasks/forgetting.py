@@ -34,7 +34,7 @@ def reference_text(config: Config) -> tuple[str, str]:
         path = Path(config.evaluate.reference)
         if not path.is_file():
             raise UserError(
-                f"evaluate.reference names {path}, which is no file", "give a text file"
+                f"evaluate.reference names {path}, which is not a file", "give a text file"
             )
         return path.name, read_text(path)
     folder = tutor_folder()

@@ -93,8 +93,8 @@ class WritingTask(Task):
         lengths = [name for name in space if name.startswith("data.") or name == "model.name"]
         if lengths:
             raise UserError(
-                f"{', '.join(lengths)} cannot be searched for written answers: the losses of other "
-                "tokens do not compare",
+                f"{', '.join(lengths)} cannot be searched for written answers: losses over "
+                "different tokens are not comparable",
                 "leave it out of search.space",
             )
 

@@ -101,8 +101,8 @@ def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
     single = [text for text in texts if isinstance(text, str) or len(text) != 2]
     if target.pairs and single:
         raise UserError(
-            f"{name} reads pairs of texts, and it is given a single one",
+            f"{name} reads pairs of texts, but was given a single text",
             "give both: tailor predict RUN TEXT --pair TEXT, or in Python a tuple of two",
         )
     if not target.pairs and len(single) < len(texts):
-        raise UserError(f"{name} reads single texts, and it is given a pair", "give one text each")
+        raise UserError(f"{name} reads single texts, but was given a pair", "give one text each")

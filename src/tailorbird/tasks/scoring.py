@@ -140,12 +140,12 @@ def _whole(path: Path, target: Target) -> Target:
     rows = [row if isinstance(row, tuple) else (row,) * count for row in thresholds]
     flat = bool(rows) and not isinstance(thresholds[0], tuple)
     faults = {
-        f"there are no answers in words where {path.name} is": not has_head(target.task),
+        f"the task writes answers, but there is a {path.name}": not has_head(target.task),
         "it has no labels": not count,
-        "a label stands in it twice": len(set(target.labels)) < count,
+        "a label occurs in it twice": len(set(target.labels)) < count,
         "mean and deviation do not fit the labels": target.task == "regression"
         and not (len(target.mean) == len(target.deviation) == count),
-        "mean and deviation are no numbers": not np.isfinite(
+        "mean and deviation are not finite numbers": not np.isfinite(
             [*target.mean, *target.deviation]
         ).all(),
         "a deviation is not positive": any(deviation <= 0 for deviation in target.deviation),

@@ -114,14 +114,14 @@ def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
         return prompts, ""
     if not fits.any():
         raise UserError(
-            f"every prompt to score has more than {room:,} tokens, and the model reads {reads:,}: "
-            "none leaves room for an answer",
+            f"every prompt to score has more than {room:,} tokens, and the model reads at most "
+            f"{reads:,}: none leaves room for an answer",
             "shorten them, or use a model with a longer context",
         )
     left_out = int((~fits).sum())
     note = (
         f"{left_out:,} of {len(fits):,} prompts have more than {room:,} tokens and leave no room "
-        f"for an answer in the {reads:,} that the model reads: they are not asked"
+        f"for an answer in the model's {reads:,} tokens: they are left out"
     )
     return prompts.take(np.flatnonzero(fits)), note
 

@@ -173,9 +173,9 @@ class TokenClassification(HeadTask):
         """See `HeadTask.constant_fault`."""
         words, other = constant.get("words"), constant.get("other")
         if set(constant) != {"words", "other"} or not isinstance(words, dict):
-            return "it is no table of words and their labels"
+            return "it is not a table of words and their labels"
         strange = [label for label in (other, *words.values()) if label not in target.labels]
-        return "it has a label that is none of the run's" if strange else ""
+        return "it has a label that the run does not have" if strange else ""
 
     def constant_outputs(
         self, constant: Mapping[str, Any], texts: Sequence[Text], target: Target

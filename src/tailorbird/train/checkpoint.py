@@ -121,7 +121,7 @@ class Checkpoints:
         assert self._best is not None, "there was a validation"
         path = self._file(self._best[0])
         if not path.is_file() or _digest(path) != self._best[1]:
-            raise UserError(f"the best weights, {path}, are damaged", "go on with --resume")
+            raise UserError(f"the best weights, {path}, are damaged", "continue with --resume")
         _load_weights(model, path)
 
     def save(self, model: nn.Module, saved: "Saved") -> bool:
@@ -149,8 +149,8 @@ class Checkpoints:
             shutil.rmtree(self._file(f".step-{state.step:08d}.part"), ignore_errors=True)
             last = f"the one of step {_step(self._all()[0])} is" if self._all() else "none is"
             log.warn(
-                f"{self._title}: no checkpoint of step {state.step}: {error.problem}; {last} kept, "
-                "and training goes on"
+                f"{self._title}: no checkpoint of step {state.step}: {error.problem}; {last} "
+                "kept, and training continues"
             )
             return False
         self._drop_old()
@@ -193,7 +193,7 @@ class Checkpoints:
         self._best = None if best is None else (best[0], best[1])
         here = _around(model) | {"processes": processes}
         for difference in _differences({"processes": 1} | rest["around"], here):
-            log.warn(f"{self._title}: {difference}; the last bits may come out otherwise")
+            log.warn(f"{self._title}: {difference}; results may differ in the last bits")
         return saved
 
     def _all(self) -> list[Path]:
@@ -225,7 +225,7 @@ class Checkpoints:
             if not file.is_file():
                 return f"{file.name} is missing"
             if _digest(file) != digest:
-                return f"{file.name} is not as it was written"
+                return f"{file.name} was changed after it was written"
         return ""
 
     def _drop_old(self) -> None:
@@ -276,12 +276,12 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return the differences between a run's first and present conditions, in words."""
     words = []
     if then["torch"] != now["torch"]:
-        words.append(f"begun with torch {then['torch']}, going on with {now['torch']}")
+        words.append(f"started with torch {then['torch']}, continuing with {now['torch']}")
     for name in ("processes", "threads"):
         if then[name] != now[name]:
-            words.append(f"begun with {then[name]} {name}, going on with {now[name]}")
+            words.append(f"started with {then[name]} {name}, continuing with {now[name]}")
     if then["frozen"] != now["frozen"]:
-        words.append("the base model's weights are not those the run began with")
+        words.append("the base model's weights differ from those at the start of the run")
     return words
 
 

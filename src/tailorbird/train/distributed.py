@@ -172,7 +172,7 @@ class RankGroup:
         answers = self.gather((facts, why))
         for index, (other, reason) in enumerate(answers):
             if other is None and index != self.index:
-                raise UserError(f"process {index} of {self.count} cannot begin: {reason}")
+                raise UserError(f"process {index} of {self.count} cannot start: {reason}")
         if facts is None:
             return
         first = answers[0][0] or {}
@@ -180,8 +180,8 @@ class RankGroup:
             for name, value in (other or {}).items():
                 if value != first[name]:
                     raise UserError(
-                        f"process {index} has another {name} than process 0: "
-                        f"{value} and {first[name]}",
+                        f"process {index} differs from process 0 in the {name}: {value} instead "
+                        f"of {first[name]}",
                         "install the same versions and the same model on every machine",
                     )
 
@@ -254,5 +254,5 @@ def connected() -> Iterator[None]:
             raise
         raise ProcessLost(
             "another process of this training has ended",
-            "go on with --resume, with as many processes as you like",
+            "continue with --resume, with any number of processes",
         ) from error

@@ -53,7 +53,7 @@ class Draw:
         """
         self.trial.report(score, number)
         if not self.default and self.trial.should_prune():
-            raise Hopeless(f"given up after validation {number}: clearly behind")
+            raise Hopeless(f"stopped after validation {number}: clearly behind")
 
 
 class Study:

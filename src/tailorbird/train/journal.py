@@ -89,7 +89,7 @@ class Journal:
         except NoSpace as error:
             os.truncate(self._path, self._whole)  # drop a partial line
             if not had_waited:
-                log.warn(f"{error.problem}; the journal waits for room")
+                log.warn(f"{error.problem}; the journal waits for free space")
             return
         self._whole += len(self._unsaved)
         self._unsaved = b""

@@ -133,7 +133,7 @@ def _begin(model: nn.Module, checkpoints: Checkpoints, job: TrainJob) -> tuple[S
         seed_rank(settings.seed, ranks.index)
         return stepper, State()
     if ranks.leads:
-        log.say(f"{job.title}: going on after step {saved.state.step}")
+        log.say(f"{job.title}: continuing after step {saved.state.step}")
     optimizer = stepper.optimizer
     saved = replace(saved, optimizer=stepper.layout.own_states(optimizer, saved.optimizer))
     saved.restore(optimizer, stepper.scaler, ranks.index, settings.seed)
@@ -301,8 +301,8 @@ def _notes(state: State, job: TrainJob) -> tuple[str, ...]:
         notes.append(f"trained by {job.ranks.count} processes together{shared}")
     if state.halvings:
         notes.append(
-            f"memory ran out: micro-batches were cut to 1/{2**state.halvings} of what was asked; "
-            f"the batch stayed {job.settings.batch_size}"
+            f"out of memory: micro-batches were reduced to 1/{2**state.halvings} of the setting; "
+            f"the batch size stayed {job.settings.batch_size}"
         )
     return tuple(notes)
 

@@ -141,7 +141,7 @@ class Stepper:
             state.halvings += 1
             log.warn(
                 f"{self.title}: out of memory: at most {math.ceil(largest / 2)} instead of "
-                f"{largest} examples at once from here on; the batch stays "
+                f"{largest} examples at once from now on; the batch size stays "
                 f"{self.settings.batch_size}"
             )
 

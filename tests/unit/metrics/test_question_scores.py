@@ -130,7 +130,7 @@ def test_a_clear_gap_on_few_documents_is_neither_confirmed_nor_denied() -> None:
     reason = decide(arms, [gap], "answer_match").reason
     assert "45.0 points fewer than rag (30.0 to 60.0); with so few documents" in reason
     even = replace(gap, difference=Score(0.05, -0.02, 0.12))
-    assert "show no certain difference" in decide(arms, [even], "answer_match").reason
+    assert "is not significant" in decide(arms, [even], "answer_match").reason
 
 
 def test_of_ways_that_cannot_be_told_apart_the_one_that_costs_less() -> None:
@@ -148,11 +148,11 @@ def test_of_ways_that_cannot_be_told_apart_the_one_that_costs_less() -> None:
 def test_silence_is_told_first_where_nothing_is_shown_to_beat_it() -> None:
     arms = [arm("rag", 0.20, retrieves=True)]  # at least 15 %
     beaten = decide(arms, (), "answer_match", 0.10).reason
-    assert beaten.startswith("Retrieve") and "would be right for 10.0 % of them" in beaten
+    assert beaten.startswith("Retrieve") and "would be correct for 10.0 % of them" in beaten
     level = decide(arms, (), "answer_match", 0.18).reason
-    assert level.startswith("No arm is shown to beat abstaining") and "18.0 %" in level
+    assert level.startswith("No arm is shown to be better than abstaining") and "18.0 %" in level
     assert verdict_heading(decide(arms, (), "answer_match", 0.18)) == (
-        "No arm is shown to beat abstaining"
+        "No arm is shown to be better than abstaining"
     )
     assert "abstaining" not in decide(arms, (), "answer_match").reason
 
@@ -167,7 +167,7 @@ def test_the_verdict_says_who_follows_a_change() -> None:
     verdict = decide([tuned, plain], (), "answer_match")
     assert verdict_heading(verdict) == "Retrieve and fine-tune"
     assert (
-        "it had 60.0 % right before; without retraining, it gives the new answer to 20.0 % "
+        "it answered 60.0 % correctly before; without retraining it gives the new answer to 20.0 % "
         "(10.0 % to 30.0 %) and the old one to 30.0 %; rag gives the new one to 35.0 %."
     ) in verdict.reason
     alone = decide([tuned], (), "answer_match").reason
@@ -176,7 +176,7 @@ def test_the_verdict_says_who_follows_a_change() -> None:
 
 def test_nothing_that_ran_is_said() -> None:
     failed = QuestionArmReport("rag", "", "failed", why="no room")
-    assert decide([failed], (), "answer_match").reason == ("No arm could be tried (rag: no room).")
+    assert decide([failed], (), "answer_match").reason == ("No arm could be run (rag: no room).")
 
 
 def test_training_pays_from_the_number_of_questions_that_saves_its_time() -> None:

@@ -68,8 +68,8 @@ def test_a_clear_winner_in_the_words_of_its_metric() -> None:
     found = judge([BASE, NEAREST, LORA, FULL])
     assert (found.best, found.recommended, found.tied_with) == ("full", "full", ())
     assert found.reason == (
-        "Use full: token F1 0.550 (0.520 to 0.580), better than every other by more than chance "
-        "and retraining would explain, though trained once. Next comes lora, 0.040 behind "
+        "Use full: token F1 0.550 (0.520 to 0.580), better than every other arm by more than "
+        "chance and retraining explain, although trained only once. Next comes lora, 0.040 behind "
         "(0.026 to 0.054)."
     )
 
@@ -107,8 +107,9 @@ def test_the_lowest_perplexity_is_the_best_and_ahead() -> None:
     found = judge(arms, metric="perplexity")
     assert found.best == "full"
     assert found.reason == (
-        "Use full: perplexity 3.000 (2.970 to 3.030), better than every other by more than "
-        "chance and retraining would explain, though trained once. Next comes lora, 0.200 "
+        "Use full: perplexity 3.000 (2.970 to 3.030), better than every other arm by more "
+        "than "
+        "chance and retraining explain, although trained only once. Next comes lora, 0.200 "
         "behind (0.186 to 0.214)."
     )
     assert best_arm(arms, "loss") is None
@@ -152,7 +153,7 @@ def test_a_best_that_may_be_no_better_than_the_base_is_doubted() -> None:
     found = judge([base, FULL], {"base": 0.2})
     assert found.recommended == "full"
     assert "On these 300 test examples it is not shown to beat base" in found.reason
-    assert found.reason.endswith("Beware: full is not measurably better than the untouched model.")
+    assert found.reason.endswith("Warning: full is not measurably better than the untouched model.")
 
 
 def test_a_lookup_that_wins_is_no_model_to_use() -> None:

@@ -102,7 +102,7 @@ def test_no_room_is_a_fault(models: Any) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with pytest.raises(UserError, match="no room"):
         make_row(model, tokenizer, np.ones(128, dtype=np.int64), Sampling(3))
-    with pytest.raises(UserError, match="nothing is asked"):
+    with pytest.raises(UserError, match="the prompt is empty"):
         make_row(model, tokenizer, np.ones(0, dtype=np.int64), Sampling(3))
 
 

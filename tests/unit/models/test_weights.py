@@ -244,5 +244,7 @@ def test_a_tokenizer_of_another_model_is_told(tiny_encoder: Path, tmp_path: Path
     config = json.loads((copy / "tokenizer_config.json").read_text())
     config["cls_token"] = "unheard"
     (copy / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"has 30,522 tokens, and its tokenizer gives number"):
+    with pytest.raises(
+        UserError, match=r"has a vocabulary of 30,522 tokens, but its tokenizer gives token id"
+    ):
         Embedder(ModelConfig(name=str(copy)), CPU).embed(["a text"])

@@ -117,7 +117,7 @@ def test_plain_text_has_no_template(report: Report) -> None:
     card = model_card(text, named(text, "full"))
     assert "chat template" not in card
     assert "apply_chat_template" not in snippets(card)[0]
-    assert "Reads on in texts like those of explain.jsonl." in card
+    assert "Continues texts like those of explain.jsonl." in card
 
 
 @pytest.fixture(scope="module")

@@ -274,7 +274,7 @@ def test_nothing_finished() -> None:
     said = words(render_page(BARE))
     assert "No arm finished" in said
     assert "lora failed: no memory" in said
-    assert "full skipped: no reason was noted" in said
+    assert "full skipped: no reason was recorded" in said
     assert "95 % interval;" not in said
 
 

@@ -86,7 +86,7 @@ def test_nothing_finished() -> None:
     nothing = Report(kind="compare", sections=TuningSections(data), arms=arms, verdict=verdict)
     words = shown(nothing, 80)
     assert "lora failed: no memory" in words
-    assert "full skipped: no reason was noted" in words
+    assert "full skipped: no reason was recorded" in words
     assert "No arm finished: Nothing." in words
 
 
@@ -149,7 +149,7 @@ def test_standing_of_writers_is_told_by_marks() -> None:
 
 def test_forgetting_of_the_recommended_arm_is_told() -> None:
     words = " ".join(shown(written_report(), 80).split())
-    assert "Beware: full forgot much of what it knew" in words
+    assert "Warning: full forgot much of what it knew" in words
 
 
 def test_verdict_of_writers_reads_as_one_sentence() -> None:

@@ -261,7 +261,7 @@ def test_a_run_of_two_ranks_goes_on_with_another_number(
             patch.setattr(launch, "_crew", launch.Crew())
         assert fresh.train().steps == 20
     told = capsys.readouterr().err
-    assert "going on after step 6" in told
+    assert "continuing after step 6" in told
     assert ("begun with 2 processes, going on with 1" in told) == (after == 1)
     expected = weights(alone)
     for name, value in weights(fresh).items():
@@ -349,7 +349,7 @@ def test_ranks_with_other_data_are_told(make_fit: MakeFit) -> None:
     both = make_fit("lora", processes=2)
     split = both.job.split
     both.job = replace(both.job, split=replace(split, train=split.train[1:]))
-    with pytest.raises(UserError, match="process 1 has another data than process 0"):
+    with pytest.raises(UserError, match="process 1 differs from process 0 in the data"):
         both.train()
 
 
@@ -382,7 +382,7 @@ def test_deadlines_are_the_leaders(make_fit: MakeFit) -> None:
     [
         (
             ({"version of torch": "2.0"}, ""),
-            "process 1 has another version of torch than process 0",
+            "process 1 differs from process 0 in the version of torch",
         ),
         ((None, "no model is there"), "process 1 of 2 cannot begin: no model is there"),
         (({"version of torch": "2.1"}, ""), ""),

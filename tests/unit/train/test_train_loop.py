@@ -288,7 +288,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     train(fresh, replace(again, resume=True))
     words = capsys.readouterr().err
     assert "the checkpoint of step 5 is damaged" in words
-    assert "going on after step 4" in words
+    assert "continuing after step 4" in words
     for key, value in weights(whole).items():
         assert torch.equal(weights(fresh)[key], value), key
 
@@ -347,13 +347,13 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_goes_on(
     words = capsys.readouterr().err
     assert "the best weights are kept in memory" in words
     assert "no checkpoint of step 4: no space left" in words
-    assert "the one of step 2 is kept, and training goes on" in words
+    assert "the one of step 2 is kept, and training continues" in words
     for key, value in weights(whole).items():
         assert torch.equal(weights(model)[key], value), "the best ones, from memory"
     assert [p.name for p in cut.folder.file(CHECKPOINTS).glob("*")].count("step-00000002") == 1
     fresh, again = make_job("full", validate=_until_from(1), epochs=2)
     train(fresh, replace(again, resume=True))
-    assert "going on after step 2" in capsys.readouterr().err
+    assert "continuing after step 2" in capsys.readouterr().err
     for key, value in weights(whole).items():
         assert torch.equal(weights(fresh)[key], value), key
 
@@ -398,7 +398,7 @@ def test_out_of_memory_halves_micro_batches_and_keeps_the_batch(
     words = capsys.readouterr().err
     assert "at most 8 instead of 15 examples at once" in words
     assert "at most 4 instead of 8 examples at once" in words
-    assert "the batch stays 15" in words
+    assert "the batch size stays 15" in words
     assert "1/4" in done.notes[0]
 
 

@@ -108,7 +108,7 @@ class Adapter(Method):
         shapes = weight_shapes(folder / WEIGHTS)
         widths = {shape[0] for key, shape in shapes.items() if key.endswith("adapter.down.weight")}
         if widths != {settings.bottleneck}:
-            raise damaged(folder / SETTINGS, f"its bottleneck is none of {WEIGHTS}'s {widths}")
+            raise damaged(folder / SETTINGS, f"its bottleneck is not among {WEIGHTS}'s {widths}")
         with reading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS, device=base.device.name)
         _hang(base, settings.placement, settings.bottleneck, settings.dropout)
@@ -138,7 +138,7 @@ def _hang(base: Base, placement: str, bottleneck: int, dropout: float) -> None:
     places = list(_places(base.model, placement))
     if not places:
         raise UserError(
-            f"adapters do not know the layers of {type(base.model).__name__}",
+            f"adapters do not support the layers of {type(base.model).__name__}",
             "use --method lora, which fits every linear layer",
         )
     hidden = base.model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]

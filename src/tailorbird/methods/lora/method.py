@@ -86,8 +86,8 @@ def _check_targets(model: "nn.Module", targets: list[str]) -> None:
     for target in targets:
         if not any(name == target or name.endswith(f".{target}") for name in names):
             raise UserError(
-                f"method.targets names {target!r}, which is no linear layer of this model"
-                f"{did_you_mean(target, short)}",
+                f"method.targets names {target!r}, which is not a linear layer of this "
+                f"model{did_you_mean(target, short)}",
                 f"it has: {', '.join(short)}; or use all-linear",
             )
 
