@@ -44,7 +44,7 @@ def test_the_store_is_recorded(folder: Path, address: str) -> None:
         assert kb.get_setting("store") == kb.backend.name == name
         assert stats(kb)["store"].startswith(name)
     other = "lancedb" if name != "lancedb" else "toy"
-    with pytest.raises(UserError, match=f"lies in {name}"):
+    with pytest.raises(UserError, match=f"is stored in {name}"):
         KnowledgeFolder(folder, None, load, store=other)
 
 

@@ -144,7 +144,7 @@ def test_a_finished_comparison_is_not_run_again_and_takes_a_curve(
     assert len(before) > 5
     done = tailor("compare", data, "--resume", "--output", run, "--curve", "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("done before") == 5
+    assert done.stderr.count("already done") == 5
     assert stamps() == before
     longer = json.loads(done.stdout)
     arms = by_name(longer)
@@ -222,7 +222,7 @@ def raced(
 def test_arms_in_question_are_trained_again(raced: tuple[Path, list[Any], Any]) -> None:
     run, _, done = raced
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("in question, so trained again: adapter, lora") == 1
+    assert done.stderr.count("undecided, so trained again: adapter, lora") == 1
     report = json.loads(done.stdout)
     check_report(report, "compare")
     for name in ("adapter", "lora"):
@@ -267,7 +267,7 @@ def test_a_race_that_was_ended_goes_on(
         patch.setattr("tailorbird.flows.compare.MOST_TRAININGS", 2)
         again = inside(*asked, "--resume")
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("done before") == 4
+    assert again.stderr.count("already done") == 4
     before, after = by_name(json.loads(done.stdout)), by_name(json.loads(again.stdout))
     for name, arm in before.items():
         assert after[name]["test"] == arm["test"]
@@ -303,7 +303,7 @@ def test_a_stopped_comparison_goes_on(
     assert not (run / "report.json").exists()
     done = tailor(*asked, "--resume", "--json")
     assert done.returncode == 0, done.stderr
-    assert "majority: done before" in done.stderr
+    assert "majority: already done" in done.stderr
     if how != "killed":
         assert "continuing after step" in done.stderr
     report = json.loads(done.stdout)

@@ -70,7 +70,7 @@ def test_a_fold_that_is_done_is_not_done_again(
     (second / "arm.json").unlink()
     done = inside("tune", "--resume", "--output", run, "--json")
     assert done.returncode == 0, done.stderr
-    assert "fold 1 of 2: done before" in done.stderr
+    assert "fold 1 of 2: already done" in done.stderr
     assert "fold 2 of 2\n" in done.stderr
     assert (first / "journal.jsonl").stat().st_mtime_ns == before
     again = json.loads(done.stdout)
@@ -90,7 +90,7 @@ def test_a_run_of_folds_predicts(
     ("more", "said"),
     [
         (["--test", "t.csv"], "every row is tested in its fold"),
-        (["--time", "when"], "what came after it"),
+        (["--time", "when"], "a model trained on later rows"),
         (["--search", "3"], "search without --folds first"),
     ],
 )

@@ -160,5 +160,5 @@ def test_another_model_on_a_node_is_told(
 ) -> None:
     other = type("Other", (), {"fingerprint": "other"})
     monkeypatch.setattr(index_nodes, "load_embedder", lambda name: other)
-    with opened(tmp_path / "KB") as kb, pytest.raises(UserError, match="words has other weights"):
+    with opened(tmp_path / "KB") as kb, pytest.raises(UserError, match="the weights of words"):
         index(kb, [docs], CONFIG, ray="toy:1")

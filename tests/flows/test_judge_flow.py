@@ -99,7 +99,7 @@ def test_what_is_not_found_is_explained() -> None:
     report = judged(knowledge(), test=[*questions(), lost])
     assert [(f.id, set(f.ranks.values())) for f in report.sections.failures] == [("lost", {None})]
     assert "not in the knowledge base" in report.sections.failures[0].why
-    assert "1 of 31 right documents are not in the knowledge base" in report.sections.notes[0]
+    assert "1 of 31 relevant documents are not in the knowledge base" in report.sections.notes[0]
     assert "lost" not in (told := failure_lines(report))[0] and "nowhere.md; it is" in told[1]
     (missed,) = failures([lost], {"words": [[]], "dense": [["x"]], "hybrid": [["x"]]}, "hybrid")
     assert "neither side" in missed.why
@@ -107,7 +107,7 @@ def test_what_is_not_found_is_explained() -> None:
 
 def test_other_names_are_noticed() -> None:
     strange = [Question("1", "where is the red moon", {"elsewhere": 1})]
-    assert "named alike" in judged(knowledge(), test=strange).sections.notes[0]
+    assert "do the names match" in judged(knowledge(), test=strange).sections.notes[0]
 
 
 def test_questions_may_not_choose_and_be_scored(tmp_path: Path) -> None:

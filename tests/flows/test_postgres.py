@@ -82,7 +82,7 @@ def test_a_newer_schema_and_other_programs_tables(
     admin.execute(f"CREATE TABLE {schema_of(other)}.settings (mine text)")
     with pytest.raises(UserError, match="another program's tables"):
         KnowledgeFolder(tmp_path / "kb2", CONFIG, load, store=other)
-    with pytest.raises(UserError, match="no knowledge base"):
+    with pytest.raises(UserError, match="not a knowledge base"):
         KnowledgeFolder(tmp_path / "kb3", None, load, store=place_of("postgresql"))
 
 
@@ -141,7 +141,7 @@ def test_a_connection_lost_in_the_middle_of_a_replacement(
         monkeypatch.setattr(PostgresStore, "add", lose)
         with pytest.raises(UserError, match="no connection to postgresql://postgres@") as caught:
             add_documents(kb, [document("d", 2)])
-        assert "not acknowledged" in caught.value.fix
+        assert "not confirmed" in caught.value.fix
         monkeypatch.undo()
         # The same opening goes on: its connections are made again.
         assert versions(kb) == {"d": {"1"}}

@@ -67,7 +67,7 @@ def test_siblings_are_proposed_and_not_taken(
     assert {e.row for e in split.test} <= set(range(1, 21))
     assert not any("Question 100" in e.text for e in split.test)
     split = read_and_check(config(train, test=str(test))).split
-    assert "stands beside" not in capsys.readouterr().err
+    assert "is beside" not in capsys.readouterr().err
     assert len(split.test) == 5
 
 

@@ -96,7 +96,7 @@ def test_every_arm_answers_the_same_test_questions(run: tuple[Path, dict[str, An
     assert right["quote"] > 0.3 > right["base"]
     assert report["verdict"]["recommended"] == "quote"
     # 20 questions of five a town.
-    assert report["notes"][0].startswith("the test questions are of 4 documents")
+    assert report["notes"][0].startswith("the test questions come from 4 documents")
 
 
 def test_no_town_is_in_two_parts(run: tuple[Path, dict[str, Any]]) -> None:

@@ -307,7 +307,7 @@ def test_the_python_api_is_the_same_thing(
     assert one.predict([]) == []
     with pytest.raises(tailorbird.UserError, match="did you mean 'train.learning_rate'"):
         tailorbird.tune(data, train__lerning_rate=1)
-    with pytest.raises(tailorbird.UserError, match="learns by training only"):
+    with pytest.raises(tailorbird.UserError, match="learns only by training"):
         one.add(["a text"], ["food"])
 
 

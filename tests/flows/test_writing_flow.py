@@ -231,7 +231,7 @@ def test_a_finished_comparison_is_not_run_again(
     run, report = compared
     done = inside("compare", given[0], "--resume", "--output", run, "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("done before") == 6
+    assert done.stderr.count("already done") == 6
     arms = by_name(json.loads(done.stdout))
     assert {n: a["test"] for n, a in arms.items()} == {
         n: a["test"] for n, a in by_name(report).items()

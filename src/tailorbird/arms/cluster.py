@@ -91,7 +91,7 @@ class Cluster(Scheduler):
             self._free.put(nest)
         if memory > (largest := self._nodes.largest_memory):
             log.say(
-                f"{Path(place).name}: needs about {gib(memory)}, and no node offers more than "
+                f"{Path(place).name}: needs about {gib(memory)}, but no node has more than "
                 f"{gib(largest)}: it gets all of that"
             )
         return memory

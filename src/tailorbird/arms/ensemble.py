@@ -99,7 +99,7 @@ class EnsembleSource(OutputSource):
         tuned = self.tuned.probabilities(texts, title)
         if near.shape != tuned.shape:
             raise UserError(
-                "the memory of this mix has labels that its tuned model has not",
+                "the memory of this mix has labels that its tuned model does not have",
                 "use the rag arm alone, or compare again with the new examples",
             )
         mixed: np.ndarray = (1 - self.weight) * tuned + self.weight * near
@@ -109,7 +109,7 @@ class EnsembleSource(OutputSource):
 def _opened(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPredictor:
     """Return one of the two arms."""
     if saved_kind(part).arm == EnsembleArm.key:
-        raise damaged(mix.file(MODEL) / FILE, "it mixes a mix")
+        raise damaged(mix.file(MODEL) / FILE, "one of its parts is itself a mix")
     predictor = open_arm(part, trust=trust, few=few)
     if not isinstance(predictor, HeadPredictor):
         raise damaged(mix.file(MODEL) / FILE, f"{part.path.name} has no probabilities to mix")

@@ -64,7 +64,7 @@ class FewShotArm(Arm):
         cost = replace(
             cost_of(job, vectors, seconds), total_parameters=total, predict_ms_per_example=None
         )
-        notes = [f"{k} similar training pairs stand before each prompt"]
+        notes = [f"{k} similar training pairs precede each prompt"]
         if average < k:
             notes.append(f"on average {average:.1f} of them fit beside the prompt and the answer")
         report = ArmReport(

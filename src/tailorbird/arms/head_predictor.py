@@ -92,7 +92,7 @@ class HeadPredictor(Predictor):
     def stream(self, text: Text) -> Iterator[str]:
         """Raise: labels and numbers are not generated piece by piece."""
         raise UserError(
-            f"{self.name} answers with labels or numbers, and writes nothing", "use `predict`"
+            f"{self.name} gives labels or numbers and cannot generate text", "use `predict`"
         )
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ class HeadPredictor(Predictor):
         """
         if not self.source.learns:
             raise UserError(
-                f"{self.name} learns by training only",
+                f"{self.name} learns only by training",
                 "add examples to a rag run of one label each, or tune again",
             )
         if len(texts) != len(labels):

@@ -182,15 +182,14 @@ def _tell(job: ArmJob, study: Study) -> None:
     assert best is not None
     score = written(study.metric, best.score or 0.0)
     if first is None or first.score is None or first.state != "ok":
-        compared = "the settings as asked came to nothing"
+        compared = "the configured settings failed"
     elif first.number == best.number:
-        compared = "the settings as asked: no trial was better"
+        compared = "the configured settings: no trial was better"
     else:
-        compared = f"against {written(study.metric, first.score)} with the settings as asked"
+        compared = f"against {written(study.metric, first.score)} with the configured settings"
     log.say(
-        f"{job.name}: trial {best.number + 1} of {len(trials)} is taken: "
-        f"{metric_words(study.metric)} {score} on "
-        f"validation, {compared}"
+        f"{job.name}: trial {best.number + 1} of {len(trials)} is used: "
+        f"{metric_words(study.metric)} {score} on validation, {compared}"
     )
 
 
@@ -236,7 +235,7 @@ def config_of(base: Config, values: Mapping[str, Any]) -> Config:
     """
     code = sorted(_CODE & set(values))
     if code:  # applies to imported studies too
-        raise UserError(f"{code[0]} says what code runs: it is not searched", "leave it out")
+        raise UserError(f"{code[0]} decides which code runs: it cannot be searched", "leave it out")
     method = str(values.get("method.name", base.method.name))
     own = _options(method)
     sections: dict[str, Any] = {

@@ -105,9 +105,9 @@ def _finding(
         code="label_errors",
         level="warning",
         message=(
-            f"{rows(len(doubts))} of {len(examples):,} {labelled} that may be wrong: a model that "
-            f"did not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of all "
-            f"labels) is confident of another one. Look at {'it' if one else 'them'} in "
+            f"{rows(len(doubts))} of {len(examples):,} {labelled} that may be wrong: a model "
+            f"that did not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of "
+            f"all labels) confidently predicts another one. Look at {'it' if one else 'them'} in "
             f"{LABEL_ERRORS}."
         ),
         count=len(doubts),

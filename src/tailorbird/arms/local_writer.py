@@ -75,7 +75,7 @@ def open_writer(name: str, config: Config) -> LocalWriter:
         folder = arm_folder(place)
         if not is_written(folder):
             raise UserError(
-                f"the run {place} answers with labels, not in words",
+                f"the run {place} gives labels and cannot generate text",
                 "give a run tuned on prompts and answers, or a base model",
             )
         run = open_in_words(folder, trust=config.model.trust_remote_code)

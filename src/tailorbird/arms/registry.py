@@ -61,7 +61,7 @@ TABLE: dict[str, ArmRow] = {
     ),
     "few_shot": ArmRow(
         "few_shot.FewShotArm",
-        "similar training pairs stand before each prompt",
+        "similar training pairs precede each prompt",
         lambda task: _where(task.prompts, RETRIEVAL),
         lambda task: task.prompts,
     ),

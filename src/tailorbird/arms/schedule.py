@@ -73,7 +73,7 @@ class Scheduler:
         count = min(jobs, len(gpus) or usable)
         if count < jobs:
             what = "GPUs" if gpus else "cores"
-            how = f"{count} arms run at once" if count > 1 else "one arm runs after the other"
+            how = f"{count} arms run at once" if count > 1 else "arms run one after another"
             log.say(f"--jobs {jobs}, but {count} {what}: {how}")
         if count == 1:
             return [{}]
@@ -142,7 +142,7 @@ class Scheduler:
             if self._needs and sum(self._needs) + need > capacity:
                 log.say(
                     f"{Path(place).name}: waits for memory: it needs about {gib(need)}, and "
-                    f"{gib(sum(self._needs))} of {gib(capacity)} are taken"
+                    f"{gib(sum(self._needs))} of {gib(capacity)} are in use"
                 )
             self._room.wait_for(lambda: not self._needs or sum(self._needs) + need <= capacity)
             self._needs.append(need)

@@ -50,7 +50,8 @@ def compare(
     with opened(config, folder, resume=resume) as config:
         if config.data.folds is not None:
             raise UserError(
-                f"data.folds={config.data.folds} is for `tailor tune`", "leave it out, or tune"
+                f"data.folds={config.data.folds} is for `tailor tune`",
+                "leave it out, or use `tailor tune`",
             )
         if config.data.train is None:
             config = bundled_example(config)
@@ -235,7 +236,7 @@ class _Bench:
             limit -= sum(map(self._seconds, names))
             if not names or limit < 0:
                 return
-            log.say(f"in question, so trained again: {', '.join(names)}")
+            log.say(f"undecided, so trained again: {', '.join(names)}")
             if not all(self.nest.map(self._again, names)):
                 return
 
@@ -327,7 +328,7 @@ class _Bench:
     def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:
         """Run one arm with one seed in a fresh process, or load the saved result."""
         if place.file(ARM).is_file():
-            log.say(f"{name}: done before")
+            log.say(f"{name}: already done")
             return read_arm(place)
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return ArmReport(name, "skipped", "the budget was used up by the arms before it")

@@ -105,7 +105,7 @@ def _check(folder: RunFolder, task: Task, columns: Columns, output: str | None) 
         check_metric(folder, columns.metric)
     elif columns.metric is not None:
         raise UserError(
-            f"metric is {columns.metric!r}, but this run writes no answers that it could score",
+            f"metric is {columns.metric!r}, but this run generates no answers to score",
             "leave it out: every score of its task is shown",
         )
 
@@ -119,7 +119,7 @@ def check_metric(folder: RunFolder, metric: str | None) -> None:
     own = run_config(folder, trust=False).evaluate.metric
     if metric in (None, "auto") and is_custom(own):
         raise UserError(
-            f"{folder.file(CONFIG)} scores by Python code, {own}",
+            f"{folder.file(CONFIG)} scores with Python code, {own}",
             f"if you trust it: --metric {shlex.quote(own)}; or name another metric",
         )
 
@@ -128,7 +128,7 @@ def _own_report(path: Path, columns: Columns) -> Report:
     """Return the report of a run; for an arm of a comparison, its part of that report."""
     if columns != Columns():
         raise UserError(
-            "text, label, drop_missing and metric say how DATA is scored, and there is none",
+            "text, label, drop_missing and metric apply to DATA, but none is given",
             "give DATA, or leave them out: the run's own scores are shown",
         )
     folder = RunFolder(path)

@@ -134,7 +134,7 @@ def judge_open(
     best = list(result.each)[-1]
     threshold = calibrate(test, result.hits, result.names, retrieval.k)
     if kb.read_only:
-        log.warn(f"{store} may only be read: the weight and the threshold chosen are not kept")
+        log.warn(f"{store} is read-only: the tuned weight and threshold are not saved")
     else:
         if result.weighed.choice.scores:
             kb.set_setting("weight", result.weighed.choice.weight)
@@ -250,7 +250,7 @@ def _check_apart(test: Sequence[Question], train: Sequence[Question] | None) -> 
     if same:
         raise UserError(
             f"{len(same):,} questions are in --qrels and in --qrels-train, e.g. {min(same)!r}",
-            "a weight is chosen on other questions than those it is scored on",
+            "give --qrels-train other questions than --qrels, which the weight is scored on",
         )
 
 
@@ -260,18 +260,18 @@ def _notes(result: Judged, best: str) -> tuple[str, ...]:
     right = {n for q in result.questions for n, grade in q.judged.items() if grade > 0}
     if right and not right & ranked_names:
         notes.append(
-            f"no judged document was ever found: judgements say {min(right)!r}, the knowledge "
-            f"base {min(ranked_names, default='nothing')!r}; are they named alike?"
+            f"no judged document was retrieved: the judgements name {min(right)!r}, the "
+            f"knowledge base {min(ranked_names, default='nothing')!r}; do the names match?"
         )
     elif unknown := sorted(right & result.absent):
         notes.append(
-            f"{len(unknown):,} of {len(right):,} right documents are not in the knowledge base "
-            f"under their names, e.g. {unknown[0]!r}"
+            f"{len(unknown):,} of {len(right):,} relevant documents are not in the knowledge "
+            f"base under their names, e.g. {unknown[0]!r}"
         )
     weight = result.weighed.choice.weight
     if best == "hybrid" and result.weighed.choice.scores and weight in (0.0, 1.0):
         dropped = "the vectors" if weight == 0.0 else "words"
-        notes.append(f"{dropped} made the ranking worse on the questions that chose: left out")
+        notes.append(f"{dropped} made the ranking worse on the tuning questions: left out")
     return tuple(notes)
 
 

@@ -233,7 +233,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
 
     if set(forms) != {"merge"}:
         raise UserError(
-            "ONNX is offered for models that answer with labels",
+            "ONNX export supports only models of labels and numbers",
             "export the merged weights (--merge): vLLM, llama.cpp and transformers load them",
         )
     split = load_split(folder.run)[0]

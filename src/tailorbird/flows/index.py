@@ -198,7 +198,7 @@ class _Ingest:
             self.tally.notes[path] = list(result.notes)
             log.warn(f"{one_line(path)}: {'; '.join(result.notes)}")
         if result.why:
-            before = " (what was indexed of it before stays)" if path in notes else ""
+            before = " (its version indexed before stays)" if path in notes else ""
             self.tally.skipped[path] = result.why + before
             log.warn(f"{one_line(path)} is left out: {result.why}{before}")
             return
@@ -336,7 +336,7 @@ def _recut(kb: KnowledgeFolder, config: IndexConfig, tally: Indexed) -> None:
     kb.keep_settings(config)
     if not old:
         return
-    log.say(f"other chunk settings than before: {len(old):,} documents are cut again")
+    log.say(f"the chunk settings have changed: {len(old):,} documents are chunked again")
     work = _Ingest(kb, config, Indexed())
     for source in old:
         stored = kb.ledger.document(source)
@@ -356,7 +356,7 @@ def _delete_gone(
     away = [path for path in kb.ledger.paths() if path not in there and below(path, roots)]
     missing = [path for path in away if not _out_of_sight(path)]
     if hidden := len(away) - len(missing):
-        log.warn(f"{hidden:,} files cannot be looked for now: what was indexed of them stays")
+        log.warn(f"{hidden:,} files cannot be checked now: their indexed versions stay")
     removed = [source for path in missing for source in kb.ledger.live_digests(path)]
     if removed:
         _, deleted = kb.write(Batch(removed=tuple(removed), missing=tuple(missing)))

@@ -170,7 +170,7 @@ def prepare_shard(task: ShardTask) -> Shard:
     model = _embedder(name)
     if fingerprint not in ("", model.fingerprint):
         raise UserError(
-            f"{name} has other weights on a node of the cluster than here",
+            f"the weights of {name} on a node of the cluster differ from those here",
             "give all machines the same model",
         )
     results = _read(task)

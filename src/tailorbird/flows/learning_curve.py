@@ -118,8 +118,8 @@ def _sizes(split: Split) -> list[int]:
     sizes = [size for size in sizes if size >= least]
     if len(sizes) < _FEWEST_SIZES:
         raise UserError(
-            f"{rows:,} training examples are too few for a learning curve: a quarter of them must "
-            f"be {least} at least",
+            f"{rows:,} training examples are too few for a learning curve: a quarter of them "
+            f"must be at least {least}",
             "label more, or leave out --curve",
         )
     return sizes

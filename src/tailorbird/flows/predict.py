@@ -26,7 +26,7 @@ from tailorbird.tasks.scoring import load_target
 
 BLOCK = 10_000
 """The number of rows of a file that are predicted, and in memory, at a time."""
-_MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
+_MEANT = "; for a text that looks like a file name: echo TEXT | tailor predict RUN"
 
 
 def predict_texts(
@@ -93,8 +93,9 @@ def named_file(text: str) -> Path | None:
         return None
     if path.is_file() and kind_of(path) in PROSE:
         raise UserError(
-            f"{text}: plain text is not rows to predict",
-            f"a text per line: tailor predict RUN < {text}; as a table: CSV, TSV, JSONL or Parquet",
+            f"{text}: plain text has no rows to predict",
+            f"give a text per line: tailor predict RUN < {text}; as a table: CSV, TSV, JSONL or "
+            "Parquet",
         )
     try:
         files_of(text)
@@ -136,7 +137,7 @@ def _check_texts(texts: Sequence[str]) -> None:
     empty = [number for number, text in enumerate(texts, start=1) if not text.strip()]
     if empty or not texts:
         where = f"text {empty[0]}" if empty else "there"
-        raise UserError(f"{where} is nothing to predict: it is empty", "give at least one word")
+        raise UserError(f"{where} is empty: there is nothing to predict", "give at least one word")
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def with_default_model(config: Config, split: Split) -> Config:
     """Return `config` with a model for the split's task, unless one is set."""
     if has_head(split.task) or "name" in config.model.model_fields_set:
         return config
-    log.say(f"model: {WRITER}, as no --model was named and answers are to be written")
+    log.say(f"model: {WRITER}, as no --model was given and the task is to generate answers")
     return config.model_copy(update={"model": config.model.model_copy(update={"name": WRITER})})
 
 
@@ -141,7 +141,7 @@ def _propose_siblings(data: DataConfig) -> None:
     for name, part in (("validation", "validation"), ("dev", "validation"), ("test", "test")):
         sibling = train.with_name(train.name.replace("train", name))
         if getattr(data, part) is None and sibling.is_file():
-            log.say(f"{sibling} stands beside it: set --{part} {sibling} to use it")
+            log.say(f"{sibling} is beside it: set --{part} {sibling} to use it")
 
 
 def bundled_example(config: Config) -> Config:

@@ -99,7 +99,7 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
         texts: The texts of `tuned.vectors`, which are not embedded again.
     """
     model = _copy_model(kb, tuned.folder, "embedders")
-    log.say("building the shadow index; the one in use stays until it is whole")
+    log.say("building the shadow index; searches use the current one until it is complete")
     vectors = dict(zip(map(text_hash, texts), tuned.vectors, strict=True))
     generation = kb.build_generation(str(model), "embedding for the shadow index", vectors)
     kb.switch(generation, tuned.weight)

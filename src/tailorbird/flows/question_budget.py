@@ -53,9 +53,9 @@ def within_budget(
         if seconds <= _SHARE * 60 * minutes:
             break
     words = (
-        f"this machine reads {rate:,.0f} tokens a second now, so that about "
-        f"{max(1, round(seconds / 60)):,} of the {minutes:g} minutes are expected with these "
-        "amounts (compare.budget_minutes)"
+        f"this machine processes {rate:,.0f} tokens a second now: these amounts are expected to "
+        f"take about {max(1, round(seconds / 60)):,} of the {minutes:g} minutes "
+        "(compare.budget_minutes)"
     )
     return sized, (words,)
 

@@ -77,7 +77,7 @@ def make_change(
         result = add_documents(kb, _edited(kb, changes))
         answers = {change.id: (change.new,) for change in changes}
         documents = len({change.source for change in changes})
-        what = f"{len(changes):,} answers were exchanged for others in {documents:,} documents"
+        what = f"{len(changes):,} answers were replaced by others in {documents:,} documents"
         run.write_rows("data/substitutions.jsonl", [_row(change) for change in changes])
     after = Finder(kb, config, finder.names)
     changed, dropped = _changed_items(after, test, answers, k)

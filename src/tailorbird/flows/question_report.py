@@ -316,8 +316,8 @@ def _few_notes(clusters: np.ndarray) -> tuple[str, ...]:
     if count >= _FEWEST_DOCUMENTS:
         return ()
     return (
-        f"the test questions are of {count} documents: of fewer than {_FEWEST_DOCUMENTS} intervals "
-        "and tests over documents are too sure of themselves; test more questions, or split by "
+        f"the test questions come from {count} documents; with fewer than {_FEWEST_DOCUMENTS}, "
+        "intervals and tests over documents are overconfident: test more questions, or split by "
         "paragraph",
     )
 
@@ -333,9 +333,9 @@ def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str,
         other = max(scored, key=lambda arm: arm.scores[name].value)
         if other is not first and other.scores[name].value > first.scores[name].value:
             notes.append(
-                f"by {words} {other.name} would be first, not {first.name}: it punishes answers "
-                f"for their length ({first.mean_words:.1f} words on average against "
-                f"{other.mean_words:.1f})"
+                f"by {words} {other.name} would be first, not {first.name}: it scores long "
+                f"answers lower (here {first.mean_words:.1f} words on average for {first.name}, "
+                f"{other.mean_words:.1f} for {other.name})"
             )
     return tuple(notes)
 

@@ -155,13 +155,13 @@ def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, 
     """
     named = {source for question in questions for source in question.judged}
     if not named:
-        return ("the questions name no source: an answer counts as found wherever it stands",)
+        return ("the questions name no source: an answer counts as found in any document",)
     sources = finder.sources()
     unplaced = sorted(named - sources)
     if len(unplaced) == len(named):
         raise UserError(
-            f"none of the {len(named):,} sources that the questions name is in the knowledge base: "
-            f"they say {unplaced[0]!r}, it says {min(sources, default='nothing')!r}",
+            f"none of the {len(named):,} sources that the questions name is in the knowledge "
+            f"base: they name {unplaced[0]!r}, it has {min(sources, default='nothing')!r}",
             "name documents by their path, file name, row id or title as "
             f"`tailor index --store {finder.kb.folder} --list` shows them",
         )
@@ -177,8 +177,9 @@ def _nowhere(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str
     if not unplaced:
         return ()
     note = (
-        f"the answers to {len(unplaced):,} of {len(answerable):,} questions stand nowhere in their "
-        f"documents word for word, e.g. {unplaced[0].answers[0]!r} to {unplaced[0].text[:60]!r}"
+        f"the answers to {len(unplaced):,} of {len(answerable):,} questions do not occur "
+        f"verbatim in their documents, e.g. {unplaced[0].answers[0]!r} to "
+        f"{unplaced[0].text[:60]!r}"
     )
     log.warn(note)
     return (note,)
@@ -271,12 +272,12 @@ class _QuestionBench:
     ) -> ArmAnswers | tuple[str, str]:
         place = self.folder.arm(arm.name)
         if (outputs := read_outputs(place)) is not None:
-            log.say(f"{arm.name}: done before")
+            log.say(f"{arm.name}: already done")
             return outputs
         if arm.weights is not None and isinstance(before[arm.weights], tuple):
-            return "skipped", f"it takes the weights of {arm.weights}, which has none"
+            return "skipped", f"it needs the weights of {arm.weights}, which has none"
         if arm.method is not None and self.config.ask.endpoint:
-            return "skipped", "what an endpoint serves cannot be trained here: name a model"
+            return "skipped", "the model of an endpoint cannot be trained here: name a model"
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return "skipped", "the budget was used up by the arms before it"
         began = time.monotonic()

@@ -87,7 +87,7 @@ def saved_config(folder: RunFolder, config: Config) -> Config:
     _check_code(folder, saved, config)
     ignored = _differences(config, saved)
     if ignored:
-        log.warn(f"going on with the run's own settings; ignored: {', '.join(ignored)}")
+        log.warn(f"continuing with the run's own settings; ignored: {', '.join(ignored)}")
     sections = {
         section: getattr(saved, section).model_copy(
             update={
@@ -105,13 +105,13 @@ def _check_code(folder: RunFolder, saved: Config, config: Config) -> None:
     faults, again = Faults(), "if you trust who made the run, say so again: --set"
     if saved.model.trust_remote_code and not config.model.trust_remote_code:
         faults.add(
-            f"{folder.file(CONFIG)} lets Python code run that came with the model",
+            f"{folder.file(CONFIG)} runs Python code that came with the model",
             f"{again} model.trust_remote_code=true",
         )
     metric = saved.evaluate.metric
     if is_custom(metric) and config.evaluate.metric != metric:
         faults.add(
-            f"{folder.file(CONFIG)} scores by Python code, {metric}",
+            f"{folder.file(CONFIG)} scores with Python code, {metric}",
             f"{again} {shlex.quote(f'evaluate.metric={metric}')}",
         )
     faults.raise_if_any()

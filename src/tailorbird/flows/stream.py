@@ -48,8 +48,8 @@ def stays_on_disk(data: DataConfig) -> bool:
     hindrances = [name for name, value in others.items() if value is not None]
     if data.on_disk and hindrances:
         raise UserError(
-            f"data.on_disk and {', '.join(hindrances)} exclude each other: that looks at all rows "
-            "at once",
+            f"data.on_disk and {', '.join(hindrances)} exclude each other: the latter needs all "
+            "rows in memory",
             "leave one of them out",
         )
     if data.on_disk is not None or hindrances or data.train is None:
@@ -99,7 +99,7 @@ def stream_split(data: DataConfig, folder: RunFolder) -> tuple[Split, dict[str, 
         raise UserError(
             f"data.on_disk is for labels, answers and plain text, and {data.train} holds "
             f"{TASKS[first.task].answers}",
-            "set data.on_disk=false, and data.max_examples where the rows do not fit the memory",
+            "set data.on_disk=false, and data.max_examples if the rows do not fit into memory",
         )
     for note in first.notes:
         log.say(note)
@@ -236,8 +236,8 @@ def _findings(shared: int, dropped: int) -> Iterator[Finding]:
     yield Finding(
         "on_disk",
         "info",
-        "The training rows stay on disk (data.on_disk): they were not compared with each other, so "
-        "nothing is said of duplicates, near-duplicates and contradicting labels among them.",
+        "The training rows stay on disk (data.on_disk): they were not compared with each other, "
+        "so duplicates, near-duplicates and contradicting labels among them are not reported.",
     )
     if shared:
         message = f"{rows(shared)} of the training rows also in validation or test (data.overlap)."
@@ -258,7 +258,7 @@ def _check(split: Split, name: str) -> None:
         if not len(getattr(split, part)):
             raise UserError(
                 f"{name}: no row is left for the {part} part",
-                "give a file for it, or set data.on_disk=false: so few rows fit the memory",
+                "give a file for it, or set data.on_disk=false: so few rows fit into memory",
             )
     if not TASKS[split.task].head:
         return

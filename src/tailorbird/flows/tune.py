@@ -132,12 +132,17 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
         )
     for flag, value, why, fix in (
         ("--test", data.test, "every row is tested in its fold", "leave --test out"),
-        ("--time", data.time, "a fold would be tested by what came after it", "leave one out"),
+        (
+            "--time",
+            data.time,
+            "a fold would be tested with a model trained on later rows",
+            "leave one out",
+        ),
         (
             "--search",
             config.search.trials,
             "a search would be repeated for each fold",
-            "search without --folds first, then take what it found with -c",
+            "search without --folds first, then use the settings it found with -c",
         ),
     ):
         if value is not None:
@@ -175,7 +180,7 @@ def run_folds(
         place.path.mkdir(parents=True, exist_ok=True)
         save_split(folder if number == 1 else place, split, prepared.source, prepared.columns)
         if place.file(ARM).is_file():
-            log.say(f"fold {number} of {len(folds)}: done before")
+            log.say(f"fold {number} of {len(folds)}: already done")
             report = read_arm(place)
         else:
             log.say(f"fold {number} of {len(folds)}")
@@ -228,8 +233,8 @@ def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> A
         notes=(
             *first.notes,
             f"{len(reports)} folds, test {metric_words(headline)} of each: {each}. The scores "
-            "are those of all test predictions together, and their intervals take the rows as "
-            "independent, which models that share training rows are not quite.",
+            "are those of all test predictions together, and their intervals assume independent "
+            "rows, which is only approximate as the models share training rows.",
             "The saved model, its curve and its validation rows are those of fold 1; to train on "
             "more rows, tune again without --folds.",
         ),

@@ -136,8 +136,8 @@ def _with_reload_check(
     check = ReloadCheck(**checks["reload"][str(place.path)])
     if not check.identical:
         log.warn(
-            f"{arm.name}: the saved model does not predict what the trained one did "
-            f"(largest difference {check.max_difference:.2g}; {check.why})"
+            f"{arm.name}: the saved model's predictions differ from the trained model's (largest "
+            f"difference {check.max_difference:.2g}; {check.why})"
         )
     index = {e.row: str(i) for i, e in enumerate(run.prepared.split.test)}
 

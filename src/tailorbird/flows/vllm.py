@@ -98,13 +98,15 @@ def _adapter(folder: RunFolder, base: str, method: str, trust: bool) -> VllmComm
     rank = max([adapter.r, *(adapter.rank_pattern or {}).values()])
     fitting = [size for size in RANKS if size >= rank]
     if not fitting:
-        faults.add(f"rank {rank} is more than the {RANKS[-1]} that vLLM takes", merge)
+        faults.add(f"rank {rank} is more than vLLM's maximum of {RANKS[-1]}", merge)
     if not (place / "adapter_model.safetensors").is_file():
         faults.add(f"{place} has no adapter_model.safetensors", "train the run again")
     faults.raise_if_any()
     words = ["vllm", "serve", resolve(base), "--enable-lora", "--max-lora-rank", str(fitting[0])]
     words += ["--lora-modules", f"{_name(folder)}={place}"]
-    notes = [f"clients ask for the model {_name(folder)}; the base's own name is the untouched one"]
+    notes = [
+        f"clients ask for the model {_name(folder)}; the base's own name gives the untuned base"
+    ]
     if (place / "tokenizer_config.json").is_file():
         words += ["--tokenizer", str(place)]
     if method_spec(method).quantises:
@@ -131,16 +133,18 @@ def _whole(folder: RunFolder, place: Path, trust: bool) -> VllmCommand:
     target = load_target(folder)
     if target.bi_encoder:
         raise UserError(
-            f"{folder.path} reads the texts of a pair one by one, and vLLM has no such model",
+            f"{folder.path} encodes the texts of a pair separately, which vLLM does not support",
             "serve it by `tailor serve`",
         )
     kind: Any = read_as(place / "config.json", dict[str, Any]).get("architectures") or [""]
     notes = []
     family = re.match(r"(.*)For(Sequence|Token)Classification", str(kind[0]))
     if family is None or family[1] not in _HEADS:
-        notes.append(f"whether vLLM has {kind[0]} it says when it starts: older ones have not")
+        notes.append(
+            f"vLLM reports when it starts whether it supports {kind[0]}: older versions do not"
+        )
     if TASKS[target.task].problem == "multi_label_classification":
-        notes.append("its /classify names one label; the thresholds of the labels are this run's")
+        notes.append("its /classify gives one label and does not apply this run's label thresholds")
     if target.mean:
         notes.append("numbers come standardised: value = mean + deviation x output (target.json)")
     return VllmCommand((*words, "--runner", "pooling", *_trust(trust)), tuple(notes))

@@ -45,7 +45,8 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
     backend = at(folder, address or recorded or DEFAULT)
     if address and recorded and recorded.partition("://")[0] != backend.name:
         raise UserError(
-            f"{folder} lies in {recorded}, knowledge.store is {backend.address or backend.name}",
+            f"{folder} is stored in {recorded}, but knowledge.store is "
+            f"{backend.address or backend.name}",
             f"leave knowledge.store out, or move it: tailor index --store {folder} --move-to STORE",
         )
     return backend
@@ -67,7 +68,8 @@ def at(folder: Path, address: str) -> Backend:
         )
         raise UserError(
             f"knowledge.store: there is no store{label}",
-            f"use one of: {', '.join(BACKENDS)}; of a server its address: postgresql://HOST/DATABASE",
+            f"use one of: {', '.join(BACKENDS)}; for a server its address: "
+            "postgresql://HOST/DATABASE",
         )
     backend: Backend = leaf("tailorbird.knowledge", *BACKENDS[name].split("."))(folder, address)
     return backend
@@ -77,9 +79,9 @@ def _no_ledger(scheme: str) -> UserError:
     """Return the error for object storage: it can hold LanceDB's tables but not the ledger."""
     return UserError(
         f"a knowledge base cannot lie in object storage ({scheme}://): its ledger is written in "
-        "place and locked, which objects are not",
-        "a folder, or knowledge.store=postgresql://... for several hosts; a folder that nobody "
-        "writes may be copied there and back",
+        "place and locked, which object storage does not support",
+        "use a folder, or knowledge.store=postgresql://... for several hosts; a folder that is "
+        "not being written may be copied there and back",
     )
 
 

@@ -32,7 +32,8 @@ class NoVectorError(UserError):
     def __init__(self, embedder: str, texts: Collection[str]) -> None:
         one = shorten(min(texts), 80, placeholder=" ...")
         super().__init__(
-            f"{embedder} gives no vector (not a number) of {len(texts):,} texts, such as: {one}",
+            f"{embedder} gives no valid vector (not a number) for {len(texts):,} texts, such as: "
+            f"{one}",
             "leave them out, or embed with another model: --embedder",
         )
         self.texts = frozenset(texts)
@@ -79,7 +80,7 @@ class Embedders:
         if generation.fingerprint not in ("", model.fingerprint):
             name, folder = generation.embedder, self._folder
             raise UserError(
-                f"{name} has other weights than when it embedded {folder}",
+                f"the weights of {name} have changed since it embedded {folder}",
                 f"embed again: tailor index --store {folder} --embedder {name}",
             )
         return model

@@ -117,7 +117,7 @@ class _Parser:
     def _one(self) -> Holds:
         self.depth += 1
         if self.depth > _DEPTH:
-            raise self._fault("too many parentheses within each other")
+            raise self._fault("too many nested parentheses")
         if self._take_word("not"):
             # A missing value equals nothing, so `not team = 'a'` includes it.
             holds = _negated(self._one())

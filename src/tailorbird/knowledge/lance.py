@@ -315,9 +315,9 @@ def _words_column(table: Any) -> str:
 @cache
 def _warn_of_old_words(folder: Path) -> None:
     log.warn(
-        f"{folder} was indexed by an earlier version, which finds no words of Chinese, Japanese, "
-        f"Korean, Thai, Lao, Khmer or Burmese; tailor index --store {folder} --repair makes its "
-        "index again"
+        f"{folder} was indexed by an earlier version, which cannot search words in Chinese, "
+        "Japanese, Korean, Thai, Lao, Khmer or Burmese; rebuild its index: tailor index --store "
+        f"{folder} --repair"
     )
 
 

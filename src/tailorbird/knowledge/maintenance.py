@@ -80,7 +80,7 @@ def verify(kb: KnowledgeFolder) -> Verified:
 
 def repair(kb: KnowledgeFolder) -> int:
     """Rebuild the index from the ledger; return its number of chunks."""
-    log.say("the index is made again from the ledger")
+    log.say("rebuilding the index from the ledger")
     return kb.rebuild("repair")
 
 
@@ -88,11 +88,11 @@ def change_embedder(kb: KnowledgeFolder, embedder: str) -> int:
     """Embed everything with another model and switch to it; return its generation."""
     log.say(
         f"{kb.folder} was embedded with {kb.current.embedder}: everything is embedded again with "
-        f"{embedder}; searches go on with the old one until that is done"
+        f"{embedder}; searches use the old embedder until that is done"
     )
     number = kb.build_generation(embedder, "embed")
     kb.switch(number)
-    log.say("switched; back again: --rollback")
+    log.say("switched to the new embedder; undo: --rollback")
     return number
 
 
@@ -130,7 +130,7 @@ def _compare_index(kb: KnowledgeFolder, live: np.ndarray) -> list[str]:
     indexed = store.rows()
     problems = []
     if twice := len(indexed) - len(np.unique(indexed)):
-        problems.append(f"{twice} chunks are twice in the index")
+        problems.append(f"{twice} chunks occur twice in the index")
     if missing := len(np.setdiff1d(live, indexed)):
         problems.append(f"{missing} chunks are missing in the index")
     if extra := len(np.setdiff1d(indexed, live)):
@@ -187,7 +187,7 @@ def move(kb: KnowledgeFolder, address: str) -> int:
     """
     backend = at(kb.folder, address)
     if (backend.name, backend.address) == (kb.backend.name, kb.backend.address):
-        raise UserError(f"{kb.folder} lies there already", "name another store with --move-to")
+        raise UserError(f"{kb.folder} is there already", "name another store with --move-to")
     if not (backend.address or kb.backend.address):
         raise UserError(
             f"{kb.backend.name} and {backend.name} both keep their ledger in {kb.folder}",

@@ -87,7 +87,7 @@ class PostgresBackend:
             if not create:
                 link.close()
                 raise UserError(
-                    f"{self.address} is no knowledge base",
+                    f"{self.address} is not a knowledge base",
                     f"make one: tailor index PATHS --store {self.folder}",
                 )
             link = self.server.lay_out(link)

@@ -89,9 +89,9 @@ class Server:
             broken = True
         if broken:
             raise UserError(
-                "knowledge.store is no address of PostgreSQL",
-                "postgresql://USER@HOST:PORT/DATABASE?schema=NAME; signs such as @ and / in a "
-                "password as %40 and %2F, or the password in PGPASSWORD or ~/.pgpass",
+                "knowledge.store is not a PostgreSQL address",
+                "write postgresql://USER@HOST:PORT/DATABASE?schema=NAME; characters such as @ "
+                "and / in a password as %40 and %2F, or the password in PGPASSWORD or ~/.pgpass",
             ) from None
 
     def link(self) -> Any:
@@ -190,23 +190,23 @@ class Server:
         except errors.DiskFull as error:
             raise UserError(
                 f"the disk of {self.shown} is full: {self._words(error)}",
-                "free some space and run the same command again: it goes on, nothing is lost",
+                "free some space and run the same command again: it continues, nothing is lost",
             ) from None
         except errors.ReadOnlySqlTransaction:
             raise UserError(
-                f"{self.shown} may only be read: it is a copy that follows another server",
+                f"{self.shown} is read-only: it is a standby that follows another server",
                 "name the server that it follows in knowledge.store",
             ) from None
         except (errors.UndefinedTable, errors.DataCorrupted, errors.IndexCorrupted) as error:
             raise UserError(
                 f"{self.shown} is damaged: {self._words(error)}",
-                f"tailor index --store {self.folder} --repair, or put back a copy",
+                f"tailor index --store {self.folder} --repair, or restore a backup",
             ) from None
         except psycopg.OperationalError as error:
             raise UserError(
                 f"no connection to {self.shown}: {self._words(error)}",
-                "what was not acknowledged is not in it; when the server can be reached run the "
-                "same command again (a password: PGPASSWORD or ~/.pgpass)",
+                "changes that were not confirmed are not stored; run the same command again "
+                "when the server can be reached (a password: PGPASSWORD or ~/.pgpass)",
             ) from None
 
     def _words(self, error: Exception) -> str:

@@ -61,7 +61,7 @@ class Snapshot:
         store = self._store
         if not isinstance(store, WordIndex):
             raise UserError(
-                "the store of this knowledge base searches no words", "--set retrieve.mode=dense"
+                "the store of this knowledge base has no word search", "--set retrieve.mode=dense"
             )
         ranking = self._ranked(lambda n, among: store.matching(question, n, among), k, where)
         return [
@@ -170,7 +170,7 @@ class Snapshot:
     def _vectors(self) -> VectorIndex:
         if not isinstance(self._store, VectorIndex):
             raise UserError(
-                "the store of this knowledge base compares no vectors", "--set retrieve.mode=words"
+                "the store of this knowledge base has no vector search", "--set retrieve.mode=words"
             )
         return self._store
 

@@ -216,7 +216,7 @@ def connect(path: Path, create: bool = False) -> SqliteDatabase:
     """
     if not create and not path.is_file():
         raise UserError(
-            f"{path.parent} is no knowledge base", "make one: tailor index PATHS --store FOLDER"
+            f"{path.parent} is not a knowledge base", "make one: tailor index PATHS --store FOLDER"
         )
     with _explained(path):
         link = sqlite3.connect(
@@ -252,7 +252,7 @@ def _prepare(link: SqliteDatabase, path: Path) -> None:
     if _version(link, path) < len(MIGRATIONS):
         if path.is_file() and not writable(path):
             raise UserError(
-                f"{path} was written by an older tailorbird, and may only be read here",
+                f"{path} was written by an older tailorbird and is read-only here",
                 "open it once where it can be written",
             )
         _lay_out(link, path)
@@ -330,14 +330,14 @@ def _explained(path: Path) -> Iterator[None]:
         if "malformed" in words or "not a database" in words:
             raise UserError(
                 f"{path} is damaged: {error}",
-                "put back a copy of the folder, or remove it and index the documents again",
+                "restore a backup of the folder, or remove it and index the documents again",
             ) from error
         if "unable to open" in words or "readonly" in words:
             raise UserError(
                 f"{path} cannot be written: {error}", "check the folder's permissions"
             ) from error
         if "locked" in words:
-            raise UserError(f"{path} is held by another program", "wait for it") from error
+            raise UserError(f"{path} is locked by another program", "wait for it") from error
         raise
 
 
@@ -345,5 +345,5 @@ def disk_full(path: Path) -> UserError:
     """Return the error for a full disk."""
     return UserError(
         f"the disk with {path.parent} is full",
-        "free some space and run the same command again: it goes on, nothing is lost",
+        "free some space and run the same command again: it continues, nothing is lost",
     )

@@ -216,7 +216,7 @@ def laid_out(text: str, start: int = 0, end: int | None = None) -> str:
 
 def _refusal(draft: Draft) -> tuple[bool, str]:
     if not draft.text.strip():
-        return True, draft.why or "the answer came out empty"
+        return True, draft.why or "the answer is empty"
     if _SAYS_UNKNOWN.match(draft.text) and len(draft.text) < 200:
         return True, "the model finds no answer in the passages"
     return False, ""
@@ -266,7 +266,7 @@ def too_weak(
         question: The question's text; without either threshold, its words count.
     """
     if not passages:
-        return "nothing was found"
+        return "no passage was retrieved"
     cosines = any(p.dense is not None for p in passages)
     best = confidence(passages)
     name = "similarity" if cosines else "BM25"
@@ -281,7 +281,11 @@ def too_weak(
         )
     if best + share >= LEAST:
         return ""
-    return _why(f"the best passage has similarity {best:.2f} and one holds {words}", LEAST)
+    return _why(
+        f"the best passage has similarity {best:.2f} and one holds {words}, in sum "
+        f"{best + share:.2f}",
+        LEAST,
+    )
 
 
 def no_figure(question: str, ranked: Sequence[Picked]) -> str:
@@ -294,7 +298,10 @@ def no_figure(question: str, ranked: Sequence[Picked]) -> str:
     best = max((piece.nearness for piece in ranked if piece.kind != "code"), default=0.0)
     if best >= LEAST_FIGURE:
         return ""
-    return f"no sentence is near enough to the figure that is asked for: {best:.2f} of 1.00 needed"
+    return (
+        "no sentence matches the figure that the question asks for: the best has "
+        f"{best:.2f}, needed is 1.00"
+    )
 
 
 def _share(question: str, passage: Passage) -> float:
@@ -307,4 +314,4 @@ def _share(question: str, passage: Passage) -> float:
 
 
 def _why(what: str, least: float) -> str:
-    return f"nothing in the documents is near enough to the question: {what}, needed is {least:.2f}"
+    return f"no passage matches the question well enough: {what}, needed is {least:.2f}"

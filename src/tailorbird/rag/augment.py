@@ -47,7 +47,7 @@ def pack(question: str, passages: Sequence[Passage], count: Count, room: int) ->
         raise UserError(
             f"the question alone makes a prompt of {bare:,} tokens, but the model has room for "
             f"{max(room, 0):,}",
-            "ask more briefly, lower ask.answer_tokens, or take a model that reads more",
+            "shorten the question, lower ask.answer_tokens, or use a model with a longer context",
         )
     inside: list[Passage] = []
     dropped: list[tuple[Passage, str]] = []

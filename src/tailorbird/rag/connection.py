@@ -68,7 +68,7 @@ class Connection:
         if not _VARIABLE.fullmatch(self.key_variable):
             raise UserError(
                 "ask.key_variable is not the name of an environment variable",
-                "name the variable that holds the key; the key itself belongs nowhere else",
+                "name the variable that holds the key, never the key itself",
             )
         self._login, _, address = parts.netloc.rpartition("@")
         self.query = f"?{parts.query}" if parts.query else ""
@@ -102,7 +102,7 @@ class Connection:
                 response = stack.enter_context(client.stream(verb, url, json=body, **more))
             except (httpx2.InvalidURL, OSError, ValueError, OverflowError, ImportError) as error:
                 raise UserError(
-                    f"the endpoint {self.place} cannot be asked: {self.brief(str(error))}",
+                    f"the endpoint {self.place} cannot be reached: {self.brief(str(error))}",
                     "check the URL, and the proxies that the environment names",
                 ) from error
             late = f"has not ended its answer within {self.total_seconds:g} s"
@@ -126,7 +126,7 @@ class Connection:
     def fault(self, what: str) -> UserError:
         """Return the error for a response that breaks the protocol."""
         return UserError(
-            f"the endpoint {self.place} {what}", "see whether it is the server that you mean"
+            f"the endpoint {self.place} {what}", "check that the URL is that of the right server"
         )
 
     def repeats_key(self, text: str) -> bool:
@@ -136,17 +136,21 @@ class Connection:
     def brief(self, text: str) -> str:
         """Shorten a server's or a library's words to one line without secrets."""
         if self.repeats_key(text):
-            return "words that repeat the key, which are not shown"
+            return "text that repeats the key (not shown)"
         line = " ".join(without_credentials(text).split())
         return line if len(line) <= _BRIEF else f"{line[:_BRIEF]}…"
 
     def _key(self) -> str:
         key = os.environ.get(self.key_variable, "")
         if not _KEY.fullmatch(key):
-            what = "a line end or space" if any(c.isspace() for c in key) else "a sign not of ASCII"
+            what = (
+                "a line end or space"
+                if any(c.isspace() for c in key)
+                else "a character that is not ASCII"
+            )
             raise UserError(
                 f"the key in {self.key_variable} has {what} in it",
-                "set it again without; a file made on Windows may end its lines with one",
+                "set it again without it; a file made on Windows may end its lines with one",
             )
         return key
 
@@ -208,7 +212,7 @@ class Reply:
 
     def _chunks(self) -> Iterator[bytes]:
         if self.header("content-encoding") not in ("", "identity"):
-            raise self.connection.fault("sends its answer compressed, which was not asked for")
+            raise self.connection.fault("sends its answer compressed, which was not requested")
         size = 0
         for chunk in self.response.iter_raw():
             size += len(chunk)

@@ -117,7 +117,7 @@ class Endpoint:
     def _check_answer(self, text: str) -> None:
         most = self.config.answer_tokens
         if len(text) > most * _LONGEST_TOKEN + _SPARE:
-            raise self._connection.fault(f"writes more than the {most} tokens asked of it")
+            raise self._connection.fault(f"writes more than the {most} tokens requested")
         if self._connection.repeats_key(text):
             raise self._connection.fault("repeats the key in its answer")
 
@@ -144,9 +144,9 @@ class Endpoint:
         if isinstance(context, int | float) and math.isfinite(context) and context >= 1:
             return int(context)
         raise UserError(
-            f"the endpoint {self.url} says that its model reads {self._brief(repr(context))} "
+            f"the endpoint {self.url} reports that its model reads {self._brief(repr(context))} "
             "tokens",
-            "say what it reads: --set ask.context_tokens=N",
+            "set its token limit: --set ask.context_tokens=N",
         )
 
     def _retried(self, call: Callable[[], Any]) -> Any:
@@ -161,7 +161,7 @@ class Endpoint:
         if attempt == _TRIES:
             raise UserError(
                 f"the endpoint {self.url} failed {_TRIES} times: {fault}",
-                "see whether the server runs and is not overloaded; ask.timeout_seconds is "
+                "check that the server runs and is not overloaded; ask.timeout_seconds is "
                 f"{self.config.timeout_seconds:g}",
             ) from fault
         grown = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
@@ -207,13 +207,15 @@ class Endpoint:
         status = reply.status
         if status < 300:
             return
-        words = self._brief(reply.text()) or "without a word"
+        words = self._brief(reply.text()) or "no message"
         if status in (408, 409, 429) or status >= 500:
             raise Passing(
                 f"it answers {status}: {words}", _retry_after(reply.header("retry-after"))
             )
         if place := reply.header("location"):
-            words += f" (it points to {self._connection.brief(place)}, where no key is sent)"
+            words += (
+                f" (it redirects to {self._connection.brief(place)}, where the key is not sent)"
+            )
         raise UserError(f"the endpoint {self.url} answers {status}: {words}", self._fix(status))
 
     def _fix(self, status: int) -> str:
@@ -227,7 +229,7 @@ class Endpoint:
         if status == 404:
             return "check the URL (most servers end in /v1) and ask.endpoint_model"
         if status in (400, 413, 422):
-            return "if the prompt was too long: --set ask.context_tokens=N, what the model reads"
+            return "if the prompt was too long: --set ask.context_tokens=N, the model's token limit"
         return "check the URL"
 
     def _words(self, event: Any, part: str) -> str:

@@ -43,7 +43,7 @@ class Reranker:
                 else f"has {outputs} outputs"
             )
             raise UserError(
-                f"{config.name} {why}: it is no cross-encoder",
+                f"{config.name} {why}: it is not a cross-encoder",
                 "give one with one output, e.g. cross-encoder/ms-marco-MiniLM-L6-v2",
             )
         self.model.to(device.name).eval().requires_grad_(False)

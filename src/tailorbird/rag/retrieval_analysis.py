@@ -83,8 +83,8 @@ def weigh(
             _scorer({w: values[folds != fold] for w, values in table.items()})
         ).weight
     how = (
-        f"on these {count:,} questions; each is scored with the weight that the other folds of "
-        f"{FOLDS} chose"
+        f"on these {count:,} questions; each is scored with the weight tuned on the other folds "
+        f"of {FOLDS}"
     )
     return Weighed(weights.tolist(), choose_weight(_scorer(table)), how)
 
@@ -169,14 +169,17 @@ def _why(ranks: dict[str, int | None], by: str) -> str:
     if "words" not in ranks or "dense" not in ranks:
         return f"{by} ranks it {_place(ranks[by])}"
     if words is None and dense is None:
-        return "neither side has it among its candidates: the question shares no words or meaning"
+        return (
+            "neither side has it among its candidates: the question shares neither words "
+            "nor meaning with it"
+        )
     near_words, near_dense = (words or 10**9) <= _TOP, (dense or 10**9) <= _TOP
     if near_words and not near_dense:
         return f"words rank it {_place(words)}; the vectors miss it ({_place(dense)})"
     if near_dense and not near_words:
         return f"the vectors rank it {_place(dense)}; words miss it ({_place(words)})"
     if near_words and near_dense:
-        return f"both sides have it ({_place(words)}, {_place(dense)}), others have more of both"
+        return f"both sides find it ({_place(words)}, {_place(dense)}), but others score higher"
     return f"both sides rank it low: words {_place(words)}, vectors {_place(dense)}"
 
 

@@ -170,8 +170,8 @@ class Retriever:
         vectors = view.embedder.embed_queries(questions).vectors
         if not np.isfinite(vectors).all():
             raise UserError(
-                "the embedder gives no vector (not a number) of the question",
-                "ask in other words, or by words alone: --set retrieve.mode=words",
+                "the embedder gives no valid vector (not a number) for the question",
+                "rephrase the question, or search by words only: --set retrieve.mode=words",
             )
         return vectors
 

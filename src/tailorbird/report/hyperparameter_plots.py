@@ -106,15 +106,15 @@ def summary(search: Search) -> str:
     score = display.metric(search.metric, best.score or math.nan)
     name = metric_words(search.metric)
     if best.asked:
-        same = "No trial was better on validation than the settings as asked"
+        same = "No trial was better on validation than the configured settings"
         return f"{words}. {same} ({name} {score})."
     if plain_trial is None or plain_trial.score is None or plain_trial.state != "ok":
         return f"{words}. The best one has {name} {score} on validation."
     plain = display.metric(search.metric, plain_trial.score)
     return (
         f"{words}. The best one has {name} {score} on validation, against {plain} with the "
-        "settings as asked. Being the best of many, it looks better there than it is; the test was "
-        "not looked at in choosing it."
+        "configured settings. Being the best of many, it looks better there than it is; the "
+        "test was not looked at in choosing it."
     )
 
 

@@ -121,7 +121,7 @@ def test_weak_finds_are_refused_with_the_reason_and_the_nearest() -> None:
     assert found.refused and found.text == "I don't know." and found.claims == ()
     assert "similarity 0.21 and one holds 0% of the question's words, needed is 0.80" in found.why
     assert [p.source for p in found.passages] == ["copying.md", "keyerror.md"]
-    assert ask("Who?").why == "nothing was found"
+    assert ask("Who?").why == "no passage was retrieved"
 
 
 def test_thresholds_the_persons_then_the_calibrated_then_ours() -> None:
@@ -141,7 +141,7 @@ def test_a_figure_that_no_sentence_gives_is_refused_and_no_other_is_quoted() -> 
     assert not ask("How long is the hose of the pump?", manual).refused
     for question in ("How heavy is the filter of the pump?", "When was the pump repaired?"):
         found = ask(question, manual)
-        assert found.refused and "figure that is asked for" in found.why
+        assert found.refused and "figure that the question asks for" in found.why
 
 
 def test_code_answers_what_asks_for_code() -> None:

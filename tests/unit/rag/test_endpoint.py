@@ -332,7 +332,7 @@ def test_half_a_character_is_replaced(raw: RawServer) -> None:
 @pytest.mark.parametrize("reads", ["abc", -5, 0.5, [4096], {"n": 1}, 1e999])
 def test_a_context_that_is_none_is_refused(server: Server, endpoint: Endpoint, reads: Any) -> None:
     server.models = json.dumps({"data": [{"id": "m", "max_model_len": reads}]}).encode()
-    with pytest.raises(UserError, match=r"says that its model reads .* tokens"):
+    with pytest.raises(UserError, match=r"reports that its model reads .* tokens"):
         _ = endpoint.room
 
 
@@ -537,7 +537,7 @@ def test_a_proxy_that_is_none_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "gopher://ann:s3cret@example.org")
-    with pytest.raises(UserError, match="cannot be asked") as error:
+    with pytest.raises(UserError, match="cannot be reached") as error:
         Endpoint("http://example.org/v1")(ASKED)
     assert "s3cret" not in str(error.value)
 

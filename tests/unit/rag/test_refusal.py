@@ -46,7 +46,7 @@ def test_what_someone_set_or_calibrated_is_the_only_measure() -> None:
     assert too_weak([far], 0.1, question=question) == ""
     assert "0.20, needed is 0.30" in too_weak([far], 0.3, 0.1, question)
     assert too_weak([far], None, 0.1, question) == ""
-    assert too_weak([], -1.0) == "nothing was found"
+    assert too_weak([], -1.0) == "no passage was retrieved"
     assert too_weak([replace(far, dense=0.9)], None, question="Why?") == ""
 
 

@@ -61,7 +61,7 @@ def test_the_order_and_the_batch_do_not_matter(tiny_encoder: Path, tmp_path: Pat
 
 
 def test_a_model_that_is_no_cross_encoder_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no cross-encoder"):
+    with pytest.raises(UserError, match="not a cross-encoder"):
         Reranker(ModelConfig(name=str(tiny_encoder)), choose("cpu", "fp32"))
     three = cross_encoder(tiny_encoder, tmp_path / "three", 3)
     with pytest.raises(UserError, match="3 outputs"):

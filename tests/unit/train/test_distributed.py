@@ -262,7 +262,7 @@ def test_a_run_of_two_ranks_goes_on_with_another_number(
         assert fresh.train().steps == 20
     told = capsys.readouterr().err
     assert "continuing after step 6" in told
-    assert ("begun with 2 processes, going on with 1" in told) == (after == 1)
+    assert ("started with 2 processes, continuing with 1" in told) == (after == 1)
     expected = weights(alone)
     for name, value in weights(fresh).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)

@@ -54,15 +54,17 @@ class QuestionArm:
 
 _UNTRAINED = (
     QuestionArm(
-        "nearest", "the answer to the training question most like it", "retrieval_only", "shots"
+        "nearest", "the answer to the most similar training question", "retrieval_only", "shots"
     ),
     QuestionArm(
-        "quote", "the words of the passages that answer best", "retrieval_only", "passages"
+        "quote", "quoted sentences of the retrieved passages", "retrieval_only", "passages"
     ),
     QuestionArm("base", "the untouched model, no documents", "writing", "nothing"),
-    QuestionArm("few_shot", "the same after solved training questions", "writing", "shots"),
-    QuestionArm("rag", "the untouched model with passages found for it", "writing", "passages"),
-    QuestionArm("oracle", "the same with the right passage: a bound", "writing", "gold"),
+    QuestionArm(
+        "few_shot", "the same, with solved training questions in the prompt", "writing", "shots"
+    ),
+    QuestionArm("rag", "the untouched model with retrieved passages", "writing", "passages"),
+    QuestionArm("oracle", "the same with the right passage: an upper bound", "writing", "gold"),
 )
 
 

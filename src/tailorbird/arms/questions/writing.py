@@ -172,14 +172,14 @@ class _Reader(_Asker):
         longest = max(map(len, ids))
         if longest > self.room:
             raise UserError(
-                f"a question alone takes {longest:,} tokens, and {self.job.config.model.name} has "
-                f"room for {self.room:,} beside the answer",
-                "take a model that reads more, or lower questions.answer_tokens",
+                f"a question alone takes {longest:,} tokens, but {self.job.config.model.name} "
+                f"has room for {self.room:,} beside the answer",
+                "use a model with a longer context, or lower questions.answer_tokens",
             )
         if sum(wishes) and not sum(counts) and self.job.arm.context != "shots":
             raise UserError(
                 f"the context of {self.job.config.model.name} is too short for one passage",
-                "take a model that reads more, or cut documents shorter: --set "
+                "use a model with a longer context, or make smaller chunks: --set "
                 "index.chunk_tokens=64",
             )
         return counts, ids
