@@ -157,7 +157,7 @@ def test_indexing_that_is_stopped_says_how_it_goes_on(tmp_path: Path) -> None:
             time.sleep(0.02)
         indexing.send_signal(signal.SIGINT)
         told = indexing.stderr.read()
-        assert (indexing.wait(60 * PATIENCE), "same command goes on" in told) == (130, True), told
+        assert (indexing.wait(60 * PATIENCE), "same command continues" in told) == (130, True), told
 
 
 def test_one_model_writes_for_many_threads(knowledge: Path) -> None:

@@ -82,4 +82,4 @@ def test_other_verbs_refuse_a_launcher(tiny_csv: Path, monkeypatch: pytest.Monke
         [*TAILOR, "compare", str(tiny_csv)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "is started once" in done.stderr and "train.processes" in done.stderr
+    assert "runs in one process" in done.stderr and "train.processes" in done.stderr

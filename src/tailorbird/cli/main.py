@@ -32,10 +32,10 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **options: Any) -> None:
         if launched() and verb.__name__ != "tune":
             raise UserError(
-                f"`tailor {verb.__name__}` is started once, and torchrun or accelerate launch "
-                "started several",
-                "start it by itself; `tailor tune` is for launchers, --set train.processes=N for "
-                "the arms of a comparison",
+                f"`tailor {verb.__name__}` runs in one process, but torchrun or accelerate "
+                "launch started several",
+                "start it without a launcher; `tailor tune` is for launchers, --set "
+                "train.processes=N for the arms of a comparison",
             )
         with terminal.guarded():
             verb(*args, **options)
@@ -101,7 +101,7 @@ def run() -> None:
             log.say(f"error: {error}")
             sys.exit(error.exit_code)
         log.say(f"error: {type(error).__name__}: {error}")
-        log.say("this is a fault of tailorbird; run again with --debug for the details")
+        log.say("this is a bug in tailorbird; run again with --debug for the details")
         sys.exit(1)
 
 
@@ -110,9 +110,9 @@ def _how_to_go_on(folder: Path | None) -> str:
     import shlex
 
     if sys.argv[1:2] == ["index"]:
-        return "; what was written stays: the same command goes on"
+        return "; what was written stays: the same command continues"
     if folder is not None and folder.is_dir():
-        return f"; go on with --resume --output {shlex.quote(str(folder))}"
+        return f"; continue with --resume --output {shlex.quote(str(folder))}"
     return ""
 
 

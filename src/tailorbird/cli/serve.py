@@ -85,7 +85,7 @@ def _keys(words: list[str], file: str, scopes: tuple[str, ...], per_minute: int)
     match words:
         case ["add", name]:
             print(keys.add(name, scopes, per_minute))
-            terminal.console(stderr=True).print("It is shown this once: keep it.", markup=False)
+            terminal.console(stderr=True).print("It is shown only once: save it.", markup=False)
         case ["list"]:
             for key in keys.all():
                 limit = f"{key.per_minute}/min" if key.per_minute else "no limit"

@@ -65,7 +65,7 @@ def show_index(result: dict[str, Any]) -> None:
         words = [f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items() if _plain(v)]
         print(f"{name}: {', '.join(words)}")
         if left_out := len(value.get("skipped", ())):
-            print(f"left out: {left_out:,} files, each named above with its reason")
+            print(f"left out: {left_out:,} files, each listed above with its reason")
 
 
 def _plain(value: Any) -> str:

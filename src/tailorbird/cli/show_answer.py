@@ -22,13 +22,13 @@ def show_answer(answer: Answer) -> None:
     unsupported = sum(not claim.supported for claim in answer.claims)
     if unsupported:
         print(_wrapped(
-            f"\n[?] {unsupported} of {len(answer.claims)} sentences stand in no passage: do not "
-            "rely on them."
+            f"\n[?] {unsupported} of {len(answer.claims)} sentences are supported by no "
+            "passage: do not rely on them."
         ))  # fmt: skip
     wrong = sorted({number for claim in answer.claims for number in claim.wrong})
     if wrong:
         named = ", ".join(f"[{number}]" for number in wrong)
-        print(_wrapped(f"Citations taken out, since they do not hold: {named}."))
+        print(_wrapped(f"Citations removed because they do not hold: {named}."))
     cited = [citation for claim in answer.claims for citation in claim.citations]
     if cited:
         print("\nSources:")

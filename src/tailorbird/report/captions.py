@@ -88,10 +88,10 @@ def calibration(arm: ArmReport) -> str:
         return ""
     lean = sum(part.count * (part.confidence - part.accuracy) for part in filled) / total
     off = sum(part.count * abs(part.confidence - part.accuracy) for part in filled) / total
-    average = f"On average confidence and truth are {100 * off:.1f} points apart."
+    average = f"On average confidence and accuracy differ by {100 * off:.1f} points."
     if abs(lean) < 0.02:
-        return f"Neither too sure nor too doubtful overall. {average}"
-    side = "surer than it is right" if lean > 0 else "right more often than it claims"
+        return f"Neither overconfident nor underconfident overall. {average}"
+    side = "overconfident" if lean > 0 else "underconfident"
     return f"It is {side}. {average}"
 
 
@@ -120,7 +120,7 @@ def slices(arm: ArmReport) -> str:
     """Name the slices of the test that are significantly worse than the rest."""
     bad = [part.name for part in arm.slices if part.worse]
     if not bad:
-        return "No part of the test fared significantly worse than the rest of it."
+        return "No slice of the test set is significantly worse than the rest."
     return f"Significantly worse than the rest (one-sided, Holm-corrected): {'; '.join(bad)}."
 
 
@@ -128,11 +128,11 @@ def confusion(arm: ArmReport, labels: tuple[str, ...]) -> str:
     """Name the most frequent mistake."""
     pairs = confused_pairs(labels, arm.confusion, most=1)
     if not pairs:
-        return "Every test text stands on the diagonal: no mistakes." if arm.confusion else ""
+        return "All test texts are on the diagonal: no errors." if arm.confusion else ""
     top = pairs[0]
     return (
-        f"Most often {top.label} is taken for {top.predicted}: "
-        f"{top.count} of {display.plural(top.support, 'time')}."
+        f"Most frequent error: {top.label} predicted as {top.predicted}, {top.count} of "
+        f"{display.plural(top.support, 'time')}."
     )
 
 
@@ -167,19 +167,19 @@ def significance(report: Report, line: Against) -> str:
     if line.name in report.verdict.tied_with:
         return "as good, within the margin"
     if not line.differs:
-        return "not told apart"
+        return "no significant difference"
     gap = abs(line.difference.value)
     return f"worse by {display.difference(metric, gap).lstrip('+')}{_unit(metric)}"
 
 
 _FORGOTTEN = {
-    "nothing": "No change to speak of: nothing there was forgotten.",
-    "a little": "A little was forgotten; in use that is hardly noticed.",
-    "some": "Some of what it knew was forgotten: check other uses of the model before relying on "
-    "it for them.",
-    "much": "Much of what it knew was forgotten: use it for these prompts only, or train with a "
-    "lower learning rate or fewer epochs.",
-    "all": "The loss came out as no number: the model can no longer read this text at all.",
+    "nothing": "No relevant change: nothing was forgotten there.",
+    "a little": "A little was forgotten; this is hardly noticeable in use.",
+    "some": "Some of what the base model could do was forgotten: check other uses of the model "
+    "before relying on it for them.",
+    "much": "Much of what the base model could do was forgotten: use it for these prompts only, "
+    "or train with a lower learning rate or fewer epochs.",
+    "all": "The loss is not a number: the model can no longer process this text at all.",
 }
 
 
@@ -195,7 +195,7 @@ def how_much_forgotten(loss: Forgetting) -> str:
 def forgetting(loss: Forgetting) -> str:
     """Return whether training made the model worse on an unrelated text."""
     if perplexity_change(loss) < -0.02:
-        return "It even reads this text better than before, so nothing there was forgotten."
+        return "It predicts this text even better than before: nothing was forgotten there."
     return _FORGOTTEN[how_much_forgotten(loss)]
 
 
@@ -209,8 +209,9 @@ def caution(report: Report) -> str:
         return ""
     before, after = perplexity(loss.before), perplexity(loss.after)
     return (
-        f"{arm.name} forgot much of what it knew: its perplexity on {loss.source} went from "
-        f"{before} to {after} ({forgotten_change(loss)}). Use it for prompts like these only."
+        f"{arm.name} forgot much of what the base model could do: its perplexity on "
+        f"{loss.source} went from {before} to {after} ({forgotten_change(loss)}). Use it for "
+        "prompts like these only."
     )
 
 
@@ -243,7 +244,7 @@ def seeds(report: Report, arm: ArmReport) -> str:
         return ""
     spread = display.difference(name, max(values) - min(values)).replace("+", "")
     test = f"test {words(report, name)}"
-    return f"With nothing changed but the seed, {test} moved by {spread}{_unit(name)}."
+    return f"With only the seed changed, {test} varied by {spread}{_unit(name)}."
 
 
 def _unit(metric: str) -> str:
@@ -293,7 +294,7 @@ def _remedy(arm: ArmReport, points: list[CurvePoint], task: str) -> str:
         best = max(points, key=lambda p: (-p.validation_loss, p.validation_accuracy))
     else:
         best = max(points, key=lambda p: (p.validation_accuracy, -p.validation_loss))
-    words = f"the weights of epoch {_epoch(best)}, the best on validation, are the ones kept"
+    words = f"the weights of epoch {_epoch(best)}, the best on validation, were kept"
     epochs = arm.settings.get("train", {}).get("epochs")
     if epochs is None or points[-1].epoch > epochs - 0.01:
         return words

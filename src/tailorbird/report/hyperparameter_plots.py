@@ -98,7 +98,7 @@ def summary(search: Search) -> str:
     count = {state: sum(t.state == state for t in search.trials) for state in ("pruned", "failed")}
     words = f"{display.plural(len(search.trials), 'trial')} ({search.sampler})"
     if count["pruned"]:
-        words += f", {count['pruned']} given up early"
+        words += f", {count['pruned']} stopped early"
     if count["failed"]:
         words += f", {count['failed']} failed"
     best = next(t for t in search.trials if t.number == search.best)
@@ -113,8 +113,8 @@ def summary(search: Search) -> str:
     plain = display.metric(search.metric, plain_trial.score)
     return (
         f"{words}. The best one has {name} {score} on validation, against {plain} with the "
-        "configured settings. Being the best of many, it looks better there than it is; the "
-        "test was not looked at in choosing it."
+        "configured settings. As the best of many, it looks better there than it is; the test "
+        "set was not used to choose it."
     )
 
 

@@ -43,8 +43,8 @@ def curve_view(curve: LearningCurve | None) -> CurveView | None:
     if curve.why_not:
         return CurveView((), "", sentences(curve))
     caption = (
-        f"{curve.arm} on parts of the training examples, tested on the same: a dot is a training, "
-        "bars are 90 % intervals. Beyond the last part the curve is continued."
+        f"{curve.arm} trained on subsets of the training examples, with one test set: a dot is a "
+        "training, bars are 90 % intervals. Beyond the largest subset the curve is extrapolated."
     )
     plots = tuple(curve_plot(curve, wide=wide) for wide in (True, False))
     return CurveView(plots, caption, sentences(curve), curve_grid(curve))
@@ -117,5 +117,5 @@ def curve_plot(curve: LearningCurve, *, wide: bool = True) -> str:
         parts.append(svg.line(x(rows), y(way * low), x(rows), y(way * high), "whisker pick"))
         words = gain_words(curve, gain)
         parts.append(svg.circle(x(rows), y(way * middle), 4, "dot pick", words))
-    title = "Score by training examples, continued"
+    title = "Score by training examples, extrapolated"
     return svg.frame(width, _HEIGHT, title, parts, "wide" if wide else "narrow")

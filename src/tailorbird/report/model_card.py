@@ -132,8 +132,8 @@ def _of_method(name: str, arm: ArmReport) -> str:
     value = display.metric(name, arm.test[name].value)
     times = display.plural(max(1, len(arm.seeds)), "training")
     return (
-        f"That is this model; trained again, the same method would give {value} on average of "
-        f"{times} (95 % interval {display.metric_range(name, arm.test[name])})."
+        f"This is the score of the saved model; the mean of the same method over {times} is "
+        f"{value} (95 % interval {display.metric_range(name, arm.test[name])})."
     )
 
 

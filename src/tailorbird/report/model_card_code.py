@@ -67,8 +67,8 @@ def how_to_use(report: Report, arm: ArmReport) -> str:
 
 
 _WHERE = (
-    "Paths start in the run folder, where `report.html` stands: call these from there, or put its "
-    "path in front."
+    "Paths are relative to the run folder, which holds `report.html`: run these there, or "
+    "prepend its path."
 )
 _TEMPLATE = (
     "Prompts go through the chat template that is saved with the tokenizer, as they did in "

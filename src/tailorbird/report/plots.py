@@ -83,14 +83,14 @@ def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
     quarter = (0.0, 0.25, 0.5, 0.75, 1.0)
     parts = [
         svg.grid(y, quarter, 46, 346, svg.evenly(quarter, share=True)),
-        svg.text(0, 12, "How often it was right", css="name"),
+        svg.text(0, 12, "Share of correct answers", css="name"),
         svg.line(x(0), y(0), x(1), y(1), "ideal"),
         svg.path([(x(b.confidence), y(b.accuracy)) for b in filled], "series held"),
         *(_bin_dot(b, x, y, most) for b in filled),
         *(_bin_bar(b, x, most, max(step, 0.02)) for b in filled),
         svg.line(46, 326, 346, 326, "axis"),
         *(svg.text(x(v), 342, display.percent(v, 0), anchor="middle", css="tick") for v in quarter),
-        svg.text(346, 362, "how sure it was, and how many texts →", anchor="end", css="name"),
+        svg.text(346, 362, "confidence, with the number of texts →", anchor="end", css="name"),
     ]
     return svg.frame(360, 370, "Accuracy by confidence, with the number of texts", parts)
 
@@ -116,8 +116,8 @@ def _joined(a: CalibrationBin, b: CalibrationBin) -> CalibrationBin:
 
 def _bin_dot(part: CalibrationBin, x: svg.Scale, y: svg.Scale, most: int) -> str:
     title = (
-        f"sure {display.percent(part.confidence, 0)}, right {display.percent(part.accuracy, 0)}, "
-        f"{display.plural(part.count, 'text')}"
+        f"confidence {display.percent(part.confidence, 0)}, accuracy "
+        f"{display.percent(part.accuracy, 0)}, {display.plural(part.count, 'text')}"
     )
     radius = 2.5 + 3.5 * math.sqrt(part.count / most)
     return svg.circle(x(part.confidence), y(part.accuracy), radius, "dot pick", title)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 DISAGREEMENTS_OPEN = 6
 FAILURES = {
     "not found": "the passages did not hold the answer",
-    "misread": "they held it, and the answer is another",
-    "refused": "it said that it does not know",
-    "invented": "it answered with nothing to answer from",
+    "misread": "the passages held the answer, but the answer given is different",
+    "refused": "it answered that it does not know",
+    "invented": "it answered although the documents hold no answer",
 }
 
 Cell = Callable[[QuestionArmReport], str]
@@ -155,7 +155,7 @@ def contamination_words(report: QuestionsReport) -> str:
     if "base" in report.sections.contamination:
         share = display.percent(report.sections.contamination["base"])
         words += f", and the untouched model knows {share} without documents"
-    return f"{words}: what is right there need not have been read or learnt."
+    return f"{words}: such answers may be correct without retrieval or training."
 
 
 def render_questions(report: QuestionsReport) -> str:

@@ -60,7 +60,7 @@ def verdict(report: JudgeReport) -> str:
         if test is not None and test.difference.value == 0:
             words += f" {other.name} is as good."
         elif test is not None:
-            sure = "surely" if test.p_holm < 0.05 else "not surely"
+            sure = "significantly" if test.p_holm < 0.05 else "not significantly"
             words += (
                 f" {sure.capitalize()} better than {other.name} (by "
                 f"{abs(test.difference.value):.3f}, p {display.p_value(test.p_holm)})."
@@ -84,10 +84,10 @@ def threshold_words(report: JudgeReport) -> str:
     if threshold is None:
         return ""
     return (
-        f"“I don't know” below {threshold.value:.3f}: that refuses "
-        f"{display.percent(threshold.refused)} of the questions whose answer was found, and "
-        f"{display.percent(threshold.caught)} of the same questions with their right documents "
-        "taken away."
+        f"“I don't know” below {threshold.value:.3f}: this refuses "
+        f"{display.percent(threshold.refused)} of the questions whose answer was retrieved, and "
+        f"{display.percent(threshold.caught)} of the same questions without their relevant "
+        "documents."
     )
 
 
@@ -193,7 +193,7 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
         for i, side in enumerate(sides)
         for k in ks
     ]  # fmt: skip
-    across = "Right documents found", "among the first →"
+    across = "Relevant documents retrieved", "among the first →"
     marks = {float(k): str(k) for k in ks}
     parts = [
         svg.axes(x, y, (LEFT, RIGHT), across, marks, share=True, about=5),
@@ -216,7 +216,7 @@ def weight_chart(report: JudgeReport) -> str:
     y = svg.Scale(max(0.0, min(values) - margin), max(values) + margin, BOTTOM, TOP)
     at = scores.get(best, max(values))
     marks = {value: f"{value:g}" for value in (0.0, 0.25, 0.5, 0.75, 1.0)}
-    names = f"{heading(report.headline)} of the questions that chose", "words ← weight → vectors"
+    names = f"{heading(report.headline)} of the tuning questions", "words ← weight → vectors"
     parts = [
         svg.axes(x, y, (LEFT, RIGHT), names, marks, share=False),
         svg.path([(x(weight), y(score)) for weight, score in points], "series held"),

@@ -118,10 +118,10 @@ class Keys:
             if scope not in SCOPES:
                 raise UserError(
                     f"there is no scope {scope!r}{did_you_mean(scope, SCOPES)}",
-                    f"choose of: {', '.join(SCOPES)}",
+                    f"choose among: {', '.join(SCOPES)}",
                 )
         if any(entry.name == name for entry in self.all()):
-            raise UserError(f"there is a key {name!r} already", "revoke it first, or name another")
+            raise UserError(f"there is already a key {name!r}", "revoke it first, or name another")
         key = _PREFIX + secrets.token_urlsafe(32)
         new = Key(name, hash_key(key), scopes, per_minute, round(time.time(), 3))
         self._write((*self.all(), new))

@@ -93,7 +93,7 @@ async def unless_disconnected(request: Request, work: Awaitable[Outcome]) -> Out
     try:
         await asyncio.wait({task, departure}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise RequestFault(499, "the client left", code="client_left")
+            raise RequestFault(499, "the client disconnected", code="client_left")
         return task.result()
     finally:
         for one in (task, departure):
@@ -175,13 +175,13 @@ def _health(app: FastAPI, registry: ModelRegistry) -> None:
     @app.get("/livez")
     async def livez() -> Response:
         """Whether every worker works: by its signs of life while something waits."""
-        return state(registry.healthy, "a worker stalled")
+        return state(registry.healthy, "a worker has stalled")
 
     @app.get("/readyz")
     @app.get("/health")
     async def readyz() -> Response:
         """Whether new requests are taken; `/health` is vLLM's and TEI's name for it."""
-        return state(registry.healthy and not registry.closing, "not taking requests")
+        return state(registry.healthy and not registry.closing, "not accepting requests")
 
     @app.get("/version")
     async def version() -> dict[str, str]:

@@ -41,10 +41,13 @@ class Corrections:
         with self._guard:
             if model.learn is not None:
                 model.learn(text, label)
-                message = f"{name} knows this from now on, until the server ends."
+                message = f"{name} uses this correction until the server stops."
             else:
                 _append(model.folder / CORRECTIONS, line)
-                message = f"{name} learns by training: this is kept in its {CORRECTIONS} for that."
+                message = (
+                    f"{name} learns only by training: the correction is saved in its "
+                    f"{CORRECTIONS} for the next training."
+                )
             self._all[identity] = _Correction(model, line, text, label)
             while len(self._all) > MOST:
                 del self._all[next(iter(self._all))]

@@ -117,7 +117,7 @@ def _of_shape(group: Sequence[Mapping[str, Any]], known_fields: set[str]) -> Req
         if last in _KNOWN:
             return refuse(f"{last} is not supported here; leave it out", last, "unsupported")
         near = did_you_mean(last, known_fields)
-        return refuse(f"there is a field that this route does not know{near}", code="unknown_field")
+        return refuse(f"a field is not known to this route{near}", code="unknown_field")
     if error["type"] == "json_invalid" or not place:
         return refuse("the body must be a JSON object (application/json)", code="invalid_json")
     param = name if name in known_fields else None

@@ -247,7 +247,10 @@ class GenerationQueue(SupervisedQueue):
             try:
                 together.join(*pairs)
             except Exception:
-                log.warn(f"{self.name}: answers did not begin together, and begin one by one")
+                log.warn(
+                    f"{self.name}: starting answers in one batch failed; they are started "
+                    "one by one"
+                )
             else:
                 return
         for chat, pair in zip(joining, pairs, strict=True):

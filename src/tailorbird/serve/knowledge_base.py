@@ -132,7 +132,7 @@ class ServedStore:
                     begun = True
                     if query.withdrawal.is_set():
                         break
-            raise RequestFault(499, "the client left", code="client_left")
+            raise RequestFault(499, "the client disconnected", code="client_left")
 
         return self._steady(write, lambda: begun, query)
 
@@ -162,7 +162,7 @@ class ServedStore:
             if query.where is None or not error.problem.startswith("--where"):
                 raise
             # The message of `tailor ask` would repeat the client's words.
-            why = "the condition cannot be read, or names what no document has"
+            why = "the condition is invalid, or names metadata that no document has"
             raise refuse(why, "where", "condition") from None
         assert outcome is not None
         return outcome

@@ -102,7 +102,7 @@ class Guard:
                 fault = of_user_error(error)
             else:
                 log.warn(f"{identity} failed: {type(error).__name__}")
-                fault = RequestFault(500, "a fault of the server", code="internal")
+                fault = RequestFault(500, "internal server error", code="internal")
             if not started:
                 await _send(fault, scope, answer)
         finally:
@@ -120,7 +120,7 @@ class Guard:
         self._check_origin(headers)
         self._check_key(scope, headers)
         if headers.get("content-encoding", "identity").lower() != "identity":
-            why = "compressed bodies are not read: send it without content-encoding"
+            why = "compressed bodies are not accepted: send it without content-encoding"
             raise RequestFault(415, why, code="content_encoding")
 
     def _check_key(self, scope: Scope, headers: dict[str, str]) -> None:
@@ -133,11 +133,11 @@ class Guard:
             raise RequestFault(401, "a valid key is needed", code="invalid_api_key")
         need = scope_of(scope["method"], scope["path"])
         if not (key.may(need) or (need == "health" and key.may("ask"))):
-            raise RequestFault(
-                403, f"this key may not do what needs the scope {need}", code="scope"
-            )
+            raise RequestFault(403, f"this key lacks the scope {need}", code="scope")
         if wait := self.keys.take(key):
-            raise RequestFault(429, "this key asks too often", code="rate", retry_seconds=wait)
+            raise RequestFault(
+                429, "this key exceeds its request limit", code="rate", retry_seconds=wait
+            )
 
     def _check_origin(self, headers: dict[str, str]) -> None:
         """Refuse requests from other sites' pages, and host names that imitate this machine."""
@@ -146,7 +146,7 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc != host:
             raise RequestFault(403, "requests of other sites are refused", code="origin")
         if self.local and not self.keys.all() and urlsplit(f"//{host}").hostname not in LOOPBACK:
-            raise RequestFault(403, "ask for localhost or 127.0.0.1", code="host")
+            raise RequestFault(403, "use the host localhost or 127.0.0.1", code="host")
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         put = scope["method"] == "PUT"

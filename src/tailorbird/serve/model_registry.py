@@ -176,7 +176,7 @@ class ModelRegistry:
     def _need_free(self, name: str) -> None:
         if name in self.entries:
             raise UserError(
-                f"two things are called {name!r}", "name one otherwise: --name OTHER=FOLDER"
+                f"two served items are named {name!r}", "rename one: --name OTHER=FOLDER"
             )
 
     def add(self, name: str, model: AnyModel) -> None:
@@ -202,8 +202,8 @@ class ModelRegistry:
         a = writer.answering
         if not Together(a.model, a.device).possible:
             raise UserError(
-                f"{name} keeps a state and not every token's keys and values: answers cannot "
-                "be written together",
+                f"{name} keeps a recurrent state instead of keys and values per token: answers "
+                "cannot be generated in one batch",
                 "serve another model",
             )
         return GenerationQueue(name, a.model, a.tokenizer, a.device, self.limits, self.counters)
@@ -250,7 +250,7 @@ class ModelRegistry:
             raise no_model(self.entries)
         model = view(entry)
         if model is None:
-            raise refuse(f"this is no model {what}", "model", "wrong_model")
+            raise refuse(f"this is not a model {what}", "model", "wrong_model")
         return entry, model
 
     # --- watching -----------------------------------------------------------------------------

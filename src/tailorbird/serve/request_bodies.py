@@ -18,7 +18,9 @@ def _check_characters(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("there is half of a character, which UTF-8 cannot hold") from None
+        raise ValueError(
+            "the text contains half of a surrogate pair, which UTF-8 cannot encode"
+        ) from None
     return text
 
 

@@ -43,7 +43,7 @@ async def load(body: LoadBody, request: Request) -> Response:
     registry = registry_of(request)
     place = _place(registry, body.lora_path)
     if body.lora_name in registry.entries and not body.load_inplace:
-        raise refuse("this name is taken: say load_inplace, or unload it", "lora_name", _TAKEN)
+        raise refuse("this name is in use: set load_inplace, or unload it", "lora_name", _TAKEN)
     async with registry.opening:
         model = await asyncio.wrap_future(in_own_thread(partial(registry.open_run, place)))
         registry.add(body.lora_name, model)
@@ -63,7 +63,7 @@ async def unload(body: UnloadBody, request: Request) -> Response:
 def _root(registry: ModelRegistry) -> Path:
     root = registry.limits.adapters
     if root is None:
-        raise RequestFault(403, "no folder of runs is allowed: serve.adapters names none")
+        raise RequestFault(403, "loading runs is disabled: serve.adapters names no folder")
     return Path(root).expanduser().resolve()
 
 
@@ -76,5 +76,5 @@ def _place(registry: ModelRegistry, folder: str) -> Path:
     except (OSError, ValueError):
         there = False
     if not there:
-        raise refuse("there is no such run below the folder that is allowed", "lora_path")
+        raise refuse("there is no such run below serve.adapters", "lora_path")
     return place

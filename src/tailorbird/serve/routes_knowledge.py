@@ -65,7 +65,7 @@ class MetadataFilter(Body):
         """
         name = "`" + self.key.replace("`", "``") + "`"
         if isinstance(self.value, list) != (self.type in ("in", "nin")):
-            raise refuse("a list of values goes with in and nin, one value with others", "filters")
+            raise refuse("in and nin need a list of values, other types one value", "filters")
         if isinstance(self.value, list):
             any_of = f"{name} in ({', '.join(map(_literal, self.value))})"
             return any_of if self.type == "in" else f"not ({any_of})"
@@ -229,16 +229,16 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
     entry, _ = registry_of(request).pick(body.model, store_of, "that is a knowledge base")
     for name in ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens"):
         if getattr(body, name) is not None:
-            raise refuse("a knowledge base answers as its settings say; leave this out", name)
+            raise refuse("a knowledge base answers with its own settings; leave this out", name)
     if body.logprobs:
-        raise refuse("a knowledge base's answer has no odds of its tokens", "logprobs")
+        raise refuse("a knowledge base's answer has no logprobs", "logprobs")
     if body.n not in (None, 1) or body.stream_options is not None:
         name = "n" if body.n not in (None, 1) else "stream_options"
         raise refuse("a knowledge base gives one answer and counts no tokens", name)
     messages = conversation(body.messages)
     roles = [message.role for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
-        raise refuse("a knowledge base takes turns of user and assistant only", "messages")
+        raise refuse("a knowledge base accepts only user and assistant turns", "messages")
     words = [message.content for message in messages]
     history = tuple(zip(words[0:-1:2], words[1::2], strict=True))
     answer = await unless_disconnected(
@@ -323,7 +323,7 @@ async def put_document(store: str, source: str, request: Request) -> Response:
     """
     base = _store(request, store)
     if not _NAME.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
-        raise refuse("a document's name is a path without .. and at most 300 long", "source")
+        raise refuse("a document's name is a path without .. of at most 300 characters", "source")
     folder = tempfile.TemporaryDirectory(prefix="tailor-upload-")
     try:
         path = Path(folder.name) / Path(source).name
@@ -371,7 +371,7 @@ async def _stages(
         fault = of_user_error(error) if isinstance(error, UserError) else error
         yield event({"type": "fault", **fault.body()})
     except Exception:
-        yield event({"type": "fault", **RequestFault(500, "the file was not put in").body()})
+        yield event({"type": "fault", **RequestFault(500, "the file was not indexed").body()})
     yield event("[DONE]")
 
 

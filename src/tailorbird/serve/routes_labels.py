@@ -88,7 +88,7 @@ def _check_question(question: Any, model: HeadModel) -> None:
     if any(isinstance(v, bool) or v not in model.labels for v in values):
         raise refuse("choices and levels must be the run's labels", "questions")
     if len(set(values)) < len(values):
-        raise refuse("each choice or level may stand once", "questions")
+        raise refuse("each choice or level may occur only once", "questions")
 
 
 def _decision(question: Any, probabilities: dict[str, float], model: HeadModel) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def _explained(label: str | None, model: HeadModel, answer: Any) -> str:
         probabilities: dict[str, float] = answer.probabilities
         return max(probabilities, key=probabilities.__getitem__)
     if label not in model.labels:
-        raise refuse("this is none of the run's labels", "label")
+        raise refuse("this is not a label of the run", "label")
     return label
 
 

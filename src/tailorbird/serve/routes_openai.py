@@ -126,7 +126,7 @@ async def complete(body: CompletionBody, request: Request) -> Response:
     entry, model = registry.pick(body.model, writer_of, "that writes")
     _check_stream(body)
     if model.copy is not None:
-        raise refuse("this run looks its answers up and writes on after nothing", "model")
+        raise refuse("this run looks up its answers and cannot complete a text", "model")
     items: Any = body.prompt if isinstance(body.prompt, list) else [body.prompt]
     if items and isinstance(items[0], int):
         items = [items]
@@ -149,7 +149,7 @@ async def complete(body: CompletionBody, request: Request) -> Response:
 
 def _checked_ids(ids: Sequence[int], size: int, param: str) -> Sequence[int]:
     if any(not 0 <= token < size for token in ids):
-        raise refuse("a token is none of the model's", param)
+        raise refuse("a token is not in the model's vocabulary", param)
     return ids
 
 
@@ -158,7 +158,7 @@ def _sampling(
 ) -> Sampling:
     limit = registry.limits.answer_tokens
     if most is not None and most > limit:
-        raise refuse(f"at most {limit:,} tokens are written", "max_tokens")
+        raise refuse(f"at most {limit:,} tokens can be generated", "max_tokens")
     return model.sampling(
         temperature=body.temperature, top_p=body.top_p, stop=body.stops, max_new_tokens=most,
         # Without a seed, each answer has a new one.
@@ -173,9 +173,9 @@ async def _copied(
     settings = ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens")
     for name in (*settings, "n"):
         if getattr(body, name) not in (None, 1):
-            raise refuse("this run looks its answers up: nothing is drawn or cut", name)
+            raise refuse("this run looks up its answers: sampling settings do not apply", name)
     if body.logprobs:
-        raise refuse("this run looks its answers up: its tokens have no odds", "logprobs")
+        raise refuse("this run looks up its answers: its tokens have no logprobs", "logprobs")
     assert model.copy is not None
     text = await unless_disconnected(request, asyncio.to_thread(model.copy, messages))
     answer = AnswerState(text, 0, True, True)
@@ -193,7 +193,7 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
     registry = registry_of(request)
     entry, (model, queue) = registry.pick(body.model, vectors_of, "that embeds")
     if body.dimensions not in (None, model.dimension):
-        why = f"its vectors have {model.dimension} dimensions and are not cut"
+        why = f"its vectors have {model.dimension} dimensions and cannot be truncated"
         raise refuse(why, "dimensions")
     items: Any = body.input if isinstance(body.input, list) else [body.input]
     if items and isinstance(items[0], int):

@@ -95,7 +95,7 @@ async def correct(body: CorrectionBody, request: Request) -> Response:
     entry, model = registry_of(request).pick(body.model, head_of, "of labels")
     need_labels(model, ("classification", "multilabel"))
     if body.label not in model.labels:
-        raise refuse("this is none of the run's labels", "label")
+        raise refuse("this is not a label of the run", "label")
     if not body.text.strip():
         raise refuse("the text is empty", "text", "empty")
     outcome: dict[str, Any] = await asyncio.to_thread(

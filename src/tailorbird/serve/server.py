@@ -82,7 +82,7 @@ def open_places(registry: ModelRegistry, runs: Iterable[NamedPlace], stores: Ite
                 faults.catch(error)
             else:
                 shared = (registry.weights.saved_bytes - before) / 1e6
-                also = f", {shared:,.0f} MB shared with what was loaded before" if shared else ""
+                also = f", {shared:,.0f} MB shared with models loaded before" if shared else ""
                 log.say(f"{name} is loaded ({time.perf_counter() - began:.1f} s{also})")
     faults.raise_if_any()
 
@@ -107,7 +107,7 @@ def open_example(registry: ModelRegistry) -> None:
     place = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     place = place / "tailorbird" / f"example-{__version__}"
     run, store = place / "run", place / "pages"
-    log.say(f"nothing is named: the bundled example is served, from {place}")
+    log.say(f"no run is named: serving the bundled example, from {place}")
     if not (run / REPORT).is_file():
         _compare(run)
     with KnowledgeFolder.create(store, registry.config.index) as kb:
@@ -129,7 +129,7 @@ def _compare(run: Path) -> None:
     # Its stdout is not needed; its messages and faults are on stderr.
     outcome = subprocess.run(python("tailorbird", *words), stdout=subprocess.DEVNULL)
     if outcome.returncode:
-        raise UserError("the bundled example was not made", "see the words above")
+        raise UserError("the bundled example was not made", "see the messages above")
 
 
 def open_keys(config: Config) -> Keys:
@@ -141,7 +141,7 @@ def open_keys(config: Config) -> Keys:
     keys = Keys(Path(config.serve.keys))
     if config.serve.host not in LOOPBACK and not keys.all():
         raise UserError(
-            f"--host {config.serve.host} lets other machines ask, and there is no key",
+            f"--host {config.serve.host} lets other machines send requests, but there is no key",
             "make one first: tailor serve keys add NAME",
         )
     return keys
@@ -163,7 +163,7 @@ def listen(config: Config) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        why = f"port {port} of {host} cannot be had: {error.strerror}"
+        why = f"port {port} of {host} is not available: {error.strerror}"
         raise UserError(why, "choose another: --port 8001") from None
     return bound
 
@@ -206,7 +206,7 @@ class _Server(uvicorn.Server):
             return
         self.registry.close()
         self._end = time.monotonic() + self.registry.limits.drain_seconds
-        log.say("stopping: what was begun is ended first; once more to stop at once")
+        log.say("stopping after the requests in progress; Ctrl-C again: at once")
 
     async def on_tick(self, counter: int) -> bool:
         """End once all pending requests are answered, or the time for it is over."""

@@ -89,13 +89,13 @@ class SupervisedQueue(ABC):
         """
         if self._closing or self._restarts > _MOST_RESTARTS:
             self._counters.reject(self.name, "closing" if self._closing else "dead")
-            why = "the server is ending" if self._closing else "the model's worker failed"
+            why = "the server is stopping" if self._closing else "the model's worker failed"
             raise RequestFault(503, why, code="unavailable", retry_seconds=retry_seconds)
 
     def _overloaded(self, retry_seconds: float) -> RequestFault:
         """Count a refusal and return it (429)."""
         self._counters.reject(self.name, "full")
-        why = "too much waits for this model"
+        why = "too many requests wait for this model"
         return RequestFault(429, why, code="overloaded", retry_seconds=retry_seconds)
 
     def watch(self) -> None:
@@ -114,7 +114,7 @@ class SupervisedQueue(ABC):
                 failures = self._failures(worker)
                 self._start()
             what = "stalled" if stalled else "ended"
-            log.warn(f"the worker of {self.name} {what}: a new one began")
+            log.warn(f"the worker of {self.name} {what}: a new one was started")
             for fail in failures:
                 why = "the model's worker stalled"
                 fail(RequestFault(503, why, code="worker", retry_seconds=1))
@@ -140,8 +140,8 @@ class SupervisedQueue(ABC):
             from tailorbird.models.device import free_memory
 
             free_memory()
-            log.warn(f"{self.name}: a batch did not fit the memory")
-            why = "the batch did not fit the memory"
+            log.warn(f"{self.name}: a batch did not fit into memory")
+            why = "the batch did not fit into memory"
             return RequestFault(503, why, code="memory", retry_seconds=1)
         log.warn(f"{self.name}: a batch failed: {type(error).__name__}")
         return RequestFault(500, "the model failed on this batch", code="model_failed")

@@ -38,7 +38,7 @@ def test_nothing_is_drawn_of_nothing() -> None:
 
 def test_the_words_set_the_best_against_the_settings_as_asked() -> None:
     told = looks.summary(FOUND)
-    assert "5 trials (tpe), 1 given up early, 1 failed" in told
+    assert "5 trials (tpe), 1 stopped early, 1 failed" in told
     assert "90.0 %" in told and "80.0 %" in told
     same = Search("tpe", "none", "accuracy", 0, SPACE, TRIALS[:2])
     assert "No trial was better" in looks.summary(same)

@@ -60,8 +60,8 @@ def test_limits_come_from_the_evidence(card: str) -> None:
     limits = card[card.index("## Intended use and limits") : card.index("## How to use it")]
     assert "4 test examples also stood in the training part" in limits
     assert "longer than 256 tokens" not in limits  # a note, no warning
-    assert "Most often off\\_by\\_one is taken for" in limits
-    assert "surer than it is right" in limits
+    assert "Most frequent error: off\\_by\\_one predicted as" in limits
+    assert "overconfident" in limits
 
 
 def test_weak_and_thin_classes_are_named(report: Report) -> None:

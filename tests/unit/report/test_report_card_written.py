@@ -60,7 +60,10 @@ def test_limits_of_a_writer(report: Report) -> None:
     card = model_card(report, named(report, "full"))
     limits = card[card.index("## Intended use and limits") : card.index("## How to use it")]
     assert "as fluently when it is wrong" in limits
-    assert "went from 10.1 to 16.5 (+63.9 %). Much of what it knew was forgotten" in limits
+    assert (
+        "went from 10.1 to 16.5 (+63.9 %). Much of what the base model could do was forgotten"
+        in limits
+    )
     assert "3 training prompts also stood in the test part" in limits
     assert "class" not in limits
 
@@ -95,7 +98,7 @@ def test_how_to_load(report: Report, name: str, expected: str) -> None:
 @pytest.mark.parametrize(("run", "told"), [("arms/lora", True), (".", True), ("/far/lora", False)])
 def test_card_says_where_its_paths_start(report: Report, run: str, told: bool) -> None:
     card = model_card(report, replace(named(report, "lora"), run=run))
-    assert ("Paths start in the run folder" in card) == told
+    assert ("Paths are relative to the run folder" in card) == told
 
 
 def test_python_door_has_the_name_that_the_card_uses() -> None:

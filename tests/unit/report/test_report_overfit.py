@@ -28,14 +28,14 @@ def test_the_sentence() -> None:
     assert told == (
         "Overfitting: after epoch 1 the validation loss rose by 50 % while the training loss fell "
         "from 0.500 to 0.100; training was stopped early, at epoch 2 of 5, and the weights of "
-        "epoch 1.5, the best on validation, are the ones kept."
+        "epoch 1.5, the best on validation, were kept."
     )
     assert captions.learning(arm(*BEST_LATER)) == overfitting(arm(*BEST_LATER), "classification")
 
 
 def test_words_are_judged_by_their_loss() -> None:
     told = overfitting(arm(*BEST_LATER, epochs=2), "generation")
-    assert told.endswith("; the weights of epoch 1, the best on validation, are the ones kept.")
+    assert told.endswith("; the weights of epoch 1, the best on validation, were kept.")
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_verdict_comes_first_and_the_command_last(page: str) -> None:
         "Use lora",
         "Comparison", "Is the best really better?",
         "Each arm", "lora recommended", "Learning", "Confusion", "By class", "Calibration",
-        "Wrong answers, surest first", "Seeds", "Saved run",
+        "Wrong answers, most confident first", "Seeds", "Saved run",
         "Data", "Checks", "Reproduce",
     ]  # fmt: skip
 

@@ -149,7 +149,7 @@ def test_standing_of_writers_is_told_by_marks() -> None:
 
 def test_forgetting_of_the_recommended_arm_is_told() -> None:
     words = " ".join(shown(written_report(), 80).split())
-    assert "Warning: full forgot much of what it knew" in words
+    assert "Warning: full forgot much of what the base model could do" in words
 
 
 def test_verdict_of_writers_reads_as_one_sentence() -> None:

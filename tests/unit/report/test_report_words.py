@@ -42,22 +42,22 @@ def test_learning(losses: tuple[float, ...], said: str) -> None:
 @pytest.mark.parametrize(
     ("accuracy", "said"),
     [
-        (0.8, "Neither too sure"),
-        (0.7, "surer than it is right"),
-        (0.95, "more often than it claims"),
+        (0.8, "Neither overconfident"),
+        (0.7, "It is overconfident"),
+        (0.95, "It is underconfident"),
     ],
 )
 def test_calibration(accuracy: float, said: str) -> None:
     arm = ArmReport("a", "ok", calibration=(CalibrationBin(0.8, accuracy, 50),))
     assert said in captions.calibration(arm)
-    assert f"{abs(80 - 100 * accuracy):.1f} points apart" in captions.calibration(arm)
+    assert f"differ by {abs(80 - 100 * accuracy):.1f} points" in captions.calibration(arm)
 
 
 def test_nothing_to_say() -> None:
     bare = ArmReport("a", "ok")
     assert captions.calibration(bare) == captions.per_class(bare) == captions.learning(bare) == ""
     assert captions.confusion(bare, ("x",)) == ""
-    assert "no mistakes" in captions.confusion(
+    assert "no errors" in captions.confusion(
         ArmReport("a", "ok", confusion=((3, 0), (0, 2))), ("x", "y")
     )
 
@@ -81,7 +81,7 @@ def test_significance(report: Report) -> None:
     tied = replace(report, verdict=replace(report.verdict, tied_with=("a",)))
     gap = Score(-0.0213, -0.04, 0.0)
     assert captions.significance(tied, Against("a", gap, 1.0, "t")) == "as good, within the margin"
-    assert captions.significance(tied, Against("b", gap, 0.2, "t")) == "not told apart"
+    assert captions.significance(tied, Against("b", gap, 0.2, "t")) == "no significant difference"
     assert captions.significance(tied, Against("b", gap, 0.01, "t")) == "worse by 2.1 points"
 
 

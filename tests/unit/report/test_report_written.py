@@ -110,7 +110,14 @@ def test_sections_in_reading_order(page: str) -> None:
 
 def test_nothing_of_labels_is_shown(page: str) -> None:
     said = words(page)
-    for absent in ("Confusion", "Calibration", "By class", "Classes", "macro-F1", "surest first"):
+    for absent in (
+        "Confusion",
+        "Calibration",
+        "By class",
+        "Classes",
+        "macro-F1",
+        "most confident first",
+    ):
         assert absent not in said, absent
     assert "test texts" not in said
 
@@ -137,8 +144,8 @@ def test_labels_are_shown_as_before() -> None:
     for part in (
         "Test macro-F1", "Validation accuracy", "accuracy on 300 test texts it never saw",
         "Per text", "to answer one text", "answering 10,000 texts together",
-        "on the same test texts, in percentage points, with", "With nothing changed but the seed, "
-        "test accuracy moved by", "Higher is better, further left is cheaper",
+        "on the same test texts, in percentage points, with", "With only the seed changed, "
+        "test accuracy varied by", "Higher is better, further left is cheaper",
     ):  # fmt: skip
         assert part in said, part
 
@@ -317,13 +324,13 @@ def test_long_lines_wrap_inside_their_box(page: str) -> None:
 @pytest.mark.parametrize(
     ("after", "graded", "said"),
     [
-        (2.0, "nothing", "even reads this text better"),
-        (2.31, "nothing", "No change to speak of"),
+        (2.0, "nothing", "predicts this text even better"),
+        (2.31, "nothing", "No relevant change"),
         (2.35, "a little", "A little was forgotten"),
         (2.50, "some", "check other uses"),
         (2.80, "much", "use it for these prompts only"),
-        (2000.0, "all", "no number"),
-        (float("nan"), "all", "no number"),
+        (2000.0, "all", "not a number"),
+        (float("nan"), "all", "not a number"),
     ],
 )
 def test_forgetting(after: float, graded: str, said: str) -> None:
@@ -341,7 +348,7 @@ def test_forgetting_of_every_trained_arm_is_compared(page: str) -> None:
 
 def test_caution_is_for_the_recommended_arm(report: Report) -> None:
     caution = captions.caution(report)
-    assert caution.startswith("full forgot much of what it knew: its perplexity")
+    assert caution.startswith("full forgot much of what the base model could do: its perplexity")
     assert "10.1 to 16.5 (+63.9 %)" in caution  # exp(2.31), exp(2.804): what "much" goes by
     other = replace(report, verdict=Verdict("full", "lora", (), ""))
     assert captions.caution(other) == ""

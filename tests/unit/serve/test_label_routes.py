@@ -301,7 +301,7 @@ def test_a_body_that_is_no_json_object(http: httpx2.Client, content: bytes, kind
 def test_half_a_character_is_refused(http: httpx2.Client, route: str, body: bytes) -> None:
     refused = http.post(route, content=body, headers={"content-type": "application/json"})
     assert refused.status_code == 400
-    assert "half of a character" in refused.json()["error"]["message"]
+    assert "half of a surrogate pair" in refused.json()["error"]["message"]
 
 
 def test_a_compressed_body_is_refused_rather_than_misread(http: httpx2.Client) -> None:

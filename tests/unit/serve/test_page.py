@@ -94,7 +94,7 @@ def test_corrections_are_learnt_or_kept_and_undone(address: str, tmp_path: Path)
         return httpx2.post(f"{address}/v1/corrections", json=body)
 
     learnt = send("run/other", "a pear", "food").json()
-    assert learnt["learnt"] and "knows this from now on" in learnt["message"]
+    assert learnt["learnt"] and "uses this correction until" in learnt["message"]
     kept = [send("run/one", f"text {n}", "space").json() for n in range(3)]
     assert not any(row["learnt"] for row in kept)
     assert "corrections.jsonl" in kept[0]["message"]
