@@ -119,7 +119,10 @@ def test_no_more_sentences_than_asked_for() -> None:
 def test_weak_finds_are_refused_with_the_reason_and_the_nearest() -> None:
     found = ask("Who won the cup?", page("copying", 0.21), page("keyerror", 0.1))
     assert found.refused and found.text == "I don't know." and found.claims == ()
-    assert "similarity 0.21 and one holds 0% of the question's words, needed is 0.80" in found.why
+    assert (
+        "similarity 0.21 and one holds 0% of the question's words, in sum 0.21, needed is 0.80"
+        in found.why
+    )
     assert [p.source for p in found.passages] == ["copying.md", "keyerror.md"]
     assert ask("Who?").why == "no passage was retrieved"
 

@@ -518,7 +518,7 @@ def test_a_key_in_the_place_of_its_variable_is_not_shown(server: Server) -> None
 def test_a_redirection_takes_no_key_along(raw: RawServer, server: Server) -> None:
     place = server.url.encode()
     raw.pieces = [b"HTTP/1.1 307 X\r\nlocation: %s\r\nconnection: close\r\n\r\n" % place]
-    with pytest.raises(UserError, match=f"answers 307.*points to {server.url}"):
+    with pytest.raises(UserError, match=f"answers 307.*redirects to {server.url}"):
         asks(raw)(ASKED)
     assert server.seen == []
 

@@ -5,7 +5,7 @@ import { chooser, field, h, note, prose, show } from "./dom.js";
 export function chat({ writers, stores, example }) {
   const models = [...writers, ...stores];
   const byName = Object.fromEntries(models.map((m) => [m.id, m]));
-  if (!models.length) return note("Nothing that writes is served. Start with: tailor serve RUN, or --model NAME");
+  if (!models.length) return note("No model that generates text is served. Start with: tailor serve RUN, or --model NAME");
   const names = chooser("Model", models.map((m) => m.id), models[0].id, adapt);
   const temperature = h("input", { type: "number", min: "0", max: "2", step: "0.1", value: "0" });
   const tokens = h("input", { type: "number", min: "1", max: "1024", value: "128" });

@@ -5,7 +5,7 @@ import { bars, chooser, field, h, note, percent, show } from "./dom.js";
 export function compare({ heads, writers }) {
   const labels = heads.filter((m) => ["classification", "multilabel"].includes(m.task) && !m.pairs);
   const models = [...labels, ...writers];
-  if (models.length < 2) return note("Two runs of one task are compared. Start with: tailor serve RUN/arms/lora RUN/arms/rag");
+  if (models.length < 2) return note("Comparing needs two runs of one task. Start with: tailor serve RUN/arms/lora RUN/arms/rag");
   const byName = Object.fromEntries(models.map((m) => [m.id, m]));
   const first = chooser("First", models.map((m) => m.id), models[0].id, changed);
   const second = chooser("Second", models.map((m) => m.id), models[1].id, changed);
