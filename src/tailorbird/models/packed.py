@@ -134,7 +134,7 @@ class Reader:
             if not why:
                 self.way = candidate
                 return
-            self.notes.append(f"texts are not processed {candidate}: {why}")
+            self.notes.append(f"no {candidate} batches of texts: {why}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:

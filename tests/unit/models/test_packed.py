@@ -128,7 +128,7 @@ def test_a_window_that_attention_does_not_tell_of_is_not_passed_over() -> None:
     tokens = replace(tokens, trained=[np.arange(n) >= n - 6 for n in tokens.lengths])
     reader = Reader(model, CPU, tokens)
     assert reader.way != "packed"
-    assert "looks 56 tokens back" in reader.notes[0]
+    assert "attends 56 tokens back" in reader.notes[0]
     found = sequence_losses(reader, tokens, CPU)
     with torch.no_grad():
         expected = [float(losses.double().sum()) for losses in alone(model, tokens)]
@@ -224,7 +224,7 @@ def test_a_model_that_cannot_be_packed_is_read_padded_and_says_so(
     reader = Reader(model, CPU, tokens)
     assert reader.way == "padded", reader.notes
     (note,) = reader.notes
-    assert note.startswith("texts are not processed packed: ")
+    assert note.startswith("no packed batches of texts: ")
     found = sequence_losses(reader, tokens, CPU)
     with torch.no_grad():
         expected = [float(losses.double().sum()) for losses in alone(model, tokens)]
@@ -238,8 +238,8 @@ def test_a_head_that_does_more_than_we_know_makes_its_own_logits() -> None:
     reader = Reader(model, CPU, tokens)
     assert reader.way == "own"
     assert [note.split(":")[0] for note in reader.notes] == [
-        "texts are not processed packed",
-        "texts are not read padded",
+        "no packed batches of texts",
+        "no padded batches of texts",
     ]
     assert all("losses differ by" in note for note in reader.notes)
     found = sequence_losses(reader, tokens, CPU)
@@ -305,7 +305,7 @@ def test_a_probe_that_fails_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Reader, "_read_row", broken)
     reader = Reader(model, CPU, tokens)
     assert reader.way == "padded"
-    assert reader.notes == ["texts are not processed packed: RuntimeError: no kernel for this"]
+    assert reader.notes == ["no packed batches of texts: RuntimeError: no kernel for this"]
     assert model.config._attn_implementation == "sdpa"
     assert {name: module.training for name, module in model.named_modules()} == modes
 

@@ -127,7 +127,7 @@ def test_nothing_of_labels_is_shown(page: str) -> None:
     [
         "0.574", "0.550–0.598", "2.974", "22.4 %", "20.6–24.2", "token F1 on 300 test prompts",
         "Validation next-token accuracy 71.0 %", "to answer one prompt", "Test token F1",
-        "test token F1 moved by 0.0", "the rows are instruction, input, output (Alpaca)",
+        "test token F1 varied by 0.0", "the rows are instruction, input, output (Alpaca)",
         "Answered 300", "went from 10.1 to 16.5 (+63.9 %)",
     ],
 )  # fmt: skip

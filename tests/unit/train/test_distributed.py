@@ -384,7 +384,7 @@ def test_deadlines_are_the_leaders(make_fit: MakeFit) -> None:
             ({"version of torch": "2.0"}, ""),
             "process 1 differs from process 0 in the version of torch",
         ),
-        ((None, "no model is there"), "process 1 of 2 cannot begin: no model is there"),
+        ((None, "no model is there"), "process 1 of 2 cannot start: no model is there"),
         (({"version of torch": "2.1"}, ""), ""),
     ],
 )
