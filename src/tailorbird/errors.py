@@ -70,8 +70,8 @@ def check_utf8(value: object, name: str) -> None:
     if isinstance(value, str) and _HALF.search(value):
         excerpt = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
         raise UserError(
-            f"{name} is {excerpt!r}, which holds bytes that are no UTF-8",
-            "write it in UTF-8; a file or folder of such a name: rename it",
+            f"{name} is {excerpt!r}, which contains bytes that are not UTF-8",
+            "write it in UTF-8, or rename the file or folder",
         )
     if isinstance(value, Mapping):
         for key, inner in value.items():

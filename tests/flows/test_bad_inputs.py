@@ -504,7 +504,7 @@ def test_predict_an_empty_line_of_stdin(tell: Tailor, tuned: tuple[Path, Any]) -
 
 @pytest.mark.parametrize("line", [os.fsdecode(b"caf\xe9"), "half a pair: \ud83d"])
 def test_predict_a_line_that_is_no_utf8(line: str, tell: Tailor, tuned: tuple[Path, Any]) -> None:
-    refused(tell("predict", tuned[0], stdin=f"good\n{line}\n"), "text 2 is", "no UTF-8")
+    refused(tell("predict", tuned[0], stdin=f"good\n{line}\n"), "text 2 is", "not UTF-8")
 
 
 def test_predict_nothing_on_stdin(tell: Tailor, tuned: tuple[Path, Any]) -> None:

@@ -89,7 +89,7 @@ def test_few_questions_choose_nothing() -> None:
     kb.kept["weight"] = 0.8
     report = judged(kb, train=questions(0, 1), test=questions(1))
     assert weight_words(report) == (
-        "Weight of the vectors 0.8: 3 questions are too few to choose it."
+        "Weight of the vectors 0.8: 3 questions are too few to tune it."
     )
     assert kb.kept["weight"] == 0.8
 

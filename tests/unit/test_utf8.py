@@ -73,7 +73,7 @@ def test_bytes_on_stdin_are_kept_until_they_can_be_named(monkeypatch: pytest.Mon
     ],
 )
 def test_settings(how: dict[str, Any], name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} is .* no UTF-8"):
+    with pytest.raises(UserError, match=f"{name} is .* not UTF-8"):
         load_config(**how)
 
 
@@ -94,7 +94,7 @@ def test_verbs_from_python(tmp_path: Path) -> None:
         lambda: parse(f"kind = '{ODD}'"),
         lambda: KnowledgeFolder.open(tmp_path / ODD),
     ):
-        with pytest.raises(UserError, match="no UTF-8"):
+        with pytest.raises(UserError, match="not UTF-8"):
             call()
 
 
@@ -104,6 +104,6 @@ def test_a_place_that_is_no_utf8_is_the_fault(
     """Lance would look for its index elsewhere, and say that it is missing."""
     (tmp_path / ODD).mkdir()
     monkeypatch.chdir(tmp_path / ODD)
-    with pytest.raises(UserError, match=r"the knowledge base's folder .* no UTF-8"):
+    with pytest.raises(UserError, match=r"the knowledge base's folder .* not UTF-8"):
         KnowledgeBase("KB")
     assert not list((tmp_path / ODD).iterdir())

@@ -32,8 +32,8 @@ _OF_WORDS: dict[Event, str] = {
     "special_tokens": "{rows} with text that spells special tokens, such as an end of turn. It "
     "is read as plain text. If special tokens are meant, leave them to the chat template "
     "(data.template), which writes them around turns.",
-    "merged_tokens": "In {rows} the end of a prompt and the beginning of its answer merge into one "
-    "token, which is not trained on: at generation the prompt has other tokens than in "
+    "merged_tokens": "In {rows} the end of a prompt and the beginning of its answer merge into "
+    "one token, which is not trained on: at generation the prompt has different tokens from "
     "training. Remove white space at the end of prompts and before answers.",
     "no_end": "In {rows} the last trained token does not end an answer.",
 }

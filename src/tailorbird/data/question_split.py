@@ -104,7 +104,7 @@ def _check(questions: Sequence[Question], by: SplitBy, groups: dict[str, str]) -
     if len(questions) < FEWEST:
         faults.add(
             f"there are {len(questions):,} questions, but at least {FEWEST} are needed",
-            "write more, or ask them by hand: tailor ask",
+            "add questions, or ask them one by one: tailor ask",
         )
     if len(groups) < len(questions):
         faults.add("questions have the same id", "give each its own, or leave the column id out")

@@ -270,7 +270,7 @@ def _damage(path: Path, error: Exception) -> UserError:
     return UserError(
         f"{path}: cannot be unpacked as {packing}, it may be truncated or in another format: "
         f"{error}",
-        "copy or pack the file again, or give it unpacked",
+        "copy or pack the file again, or give it uncompressed",
     )
 
 

@@ -245,7 +245,7 @@ def _shape(plain: Mapping[str, Any]) -> SimpleNamespace:
     shape = SimpleNamespace(**usual | {"layer_norm_eps": 1e-12} | dict(plain))
     own_code_or_bits = {"auto_map", "quantization_config"} & set(plain)
     if own_code_or_bits or any(getattr(shape, name) != value for name, value in usual.items()):
-        raise ValueError("it is no plain BERT")
+        raise ValueError("it is not a plain BERT")
     return shape
 
 

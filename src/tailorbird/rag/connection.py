@@ -62,7 +62,7 @@ class Connection:
             whole = False
         if not whole or any(c.isspace() or not c.isprintable() for c in self.url):
             raise UserError(
-                f"the endpoint {_address(self.url)!r} is no URL",
+                f"the endpoint {_address(self.url)!r} is not a URL",
                 "write it like http://127.0.0.1:8000/v1",
             )
         if not _VARIABLE.fullmatch(self.key_variable):

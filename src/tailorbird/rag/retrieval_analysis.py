@@ -73,7 +73,7 @@ def weigh(
         choice = choose_weight(_scorer(_table(retriever, names, *train)))
         return Weighed([choice.weight] * count, choice, f"on {len(train[0]):,} training questions")
     if train is not None or count < FEWEST:
-        few = f"{len(train[0]) if train else count} questions are too few to choose it"
+        few = f"{len(train[0]) if train else count} questions are too few to tune it"
         return Weighed([in_use] * count, WeightChoice(in_use, {}, 0), few)
     table = _table(retriever, names, *test)
     folds = np.random.default_rng(13).permutation(count) % FOLDS

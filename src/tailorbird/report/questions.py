@@ -154,7 +154,7 @@ def contamination_words(report: QuestionsReport) -> str:
     words += "question"
     if "base" in report.sections.contamination:
         share = display.percent(report.sections.contamination["base"])
-        words += f", and the untouched model knows {share} without documents"
+        words += f", and the untouched model answers {share} correctly without documents"
     return f"{words}: such answers may be correct without retrieval or training."
 
 

@@ -77,7 +77,7 @@ def read_json(path: Path) -> Any:
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise damaged(path, "it is no file")  # a pipe would block
+        raise damaged(path, "it is not a file")  # a pipe would block
     return path.read_text(encoding="utf-8")
 
 
@@ -154,7 +154,7 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 
     with reading(path):
         if not path.is_file():
-            raise damaged(path, "it is no file" if path.exists() else "it is missing")
+            raise damaged(path, "it is not a file" if path.exists() else "it is missing")
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as parts:
                 size = sum(part.file_size for part in parts.infolist())

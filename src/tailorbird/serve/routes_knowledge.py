@@ -234,7 +234,7 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
         raise refuse("a knowledge base's answer has no logprobs", "logprobs")
     if body.n not in (None, 1) or body.stream_options is not None:
         name = "n" if body.n not in (None, 1) else "stream_options"
-        raise refuse("a knowledge base gives one answer and counts no tokens", name)
+        raise refuse("a knowledge base gives one answer, without token counts", name)
     messages = conversation(body.messages)
     roles = [message.role for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:

@@ -187,7 +187,7 @@ def test_no_models_and_no_server(server: Server, pauses: list[float]) -> None:
     server.models = b'{"data": []}'
     with pytest.raises(UserError, match="lists no models"):
         Endpoint(server.url)(ASKED)
-    with pytest.raises(UserError, match="is no URL"):
+    with pytest.raises(UserError, match="is not a URL"):
         Endpoint("localhost:8000")
     with pytest.raises(UserError, match="failed 5 times: the connection failed"):
         Endpoint("http://127.0.0.1:9/v1", pause=pauses.append)(ASKED)
@@ -504,7 +504,7 @@ def test_a_password_in_the_url_is_sent_and_never_shown(server: Server) -> None:
     ],
 )
 def test_what_is_no_url_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(UserError, match="is no URL") as error:
+    with pytest.raises(UserError, match="is not a URL") as error:
         Endpoint(url)
     assert "s3c" not in str(error.value) and "ret@" not in str(error.value)
 

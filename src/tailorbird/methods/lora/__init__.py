@@ -75,7 +75,7 @@ def _plain_scale(folder: Path) -> float:
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     others = {name: value for name, value in settings.items() if value and name not in _READ}
     if others.items() - _PLAIN.items() or settings["init_lora_weights"] is not True:
-        raise ValueError("it is no plain LoRA")
+        raise ValueError("it is not a plain LoRA")
     rank = int(settings["r"])
     return float(settings["lora_alpha"]) / (rank**0.5 if settings["use_rslora"] else rank)
 
