@@ -548,7 +548,7 @@ def test_evaluate_data_without_labels(
 def test_evaluate_says_what_it_would_ignore(
     tell: Tailor, tuned: tuple[Path, Any], data: Path
 ) -> None:
-    refused(tell("evaluate", tuned[0], "--metric", "rouge_l"), "there is none", "give DATA")
+    refused(tell("evaluate", tuned[0], "--metric", "rouge_l"), "none is given", "give DATA")
     refused(tell("evaluate", tuned[0], data, "--metric", "rouge_l"), "'rouge_l'", "leave it out")
     refused(tell("evaluate", tuned[0], data, "--store", "KB"), "RUN, DATA are not for a knowledge")
     refused(tell("evaluate", tuned[0], "--qrels", data), "--qrels is not for a run", "add --store")

@@ -73,7 +73,9 @@ def test_a_report_is_written_after_all_else(tmp_path: Path) -> None:
 
 
 def test_another_version_on_a_node_is_told() -> None:
-    with pytest.raises(UserError, match=r"has tailorbird .*, and 0\.0\.1 asks") as fault:
+    with pytest.raises(
+        UserError, match=r"has tailorbird .*, but the run was started with 0\.0\.1"
+    ) as fault:
         on_node(len, [], "0.0.1", ".")
     assert "same version" in fault.value.fix
 

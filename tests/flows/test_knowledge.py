@@ -135,7 +135,7 @@ def test_a_text_without_a_vector_is_left_out_and_named(
                 "one.md", "three.md"
             }  # fmt: skip
         monkeypatch.setattr(model, "embed_queries", failing)
-        with pytest.raises(UserError, match="vector .* of the question"):
+        with pytest.raises(UserError, match="vector .* for the question"):
             Retriever(kb, RetrieveConfig()).search("number two")
         monkeypatch.undo()
         assert index(kb, [docs], CONFIG).added == 1  # not taken for a file that is in

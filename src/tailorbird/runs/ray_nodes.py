@@ -214,8 +214,8 @@ def on_node(function: Callable[[Any], Any], request: Any, version: str, director
     """
     if version != __version__:
         raise UserError(
-            f"node {socket.gethostname()} has tailorbird {__version__}, but this machine has "
-            f"{version}",
+            f"node {socket.gethostname()} has tailorbird {__version__}, but the run was started "
+            f"with {version}",
             "install the same version on all nodes",
         )
     with contextlib.suppress(OSError):
