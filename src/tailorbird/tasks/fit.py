@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tailorbird.train.step import Workload
 
 _ATTEMPTS = 3
+_DECREASE = 0.99
 
 
 class TaskFit(ABC):
@@ -132,11 +133,12 @@ class TaskFit(ABC):
 def fit_model(job: ArmJob, *, scored: bool = True) -> "tuple[TaskFit, Trained]":
     """Train a model; if the training collapses, train again with half the learning rate.
 
-    A training has collapsed if its loss became NaN or infinite, or if the mean training loss of the
-    last epoch is not below that of the first: too high a rate can push a model to where it only
-    predicts the classes' shares (the failed runs of Mosbach et al. 2021, arXiv 2006.04884). Which
-    rate is too high depends on the data, so a default can be. A rate set by the user is kept, with
-    a warning. There are three attempts at most; the settings of the last are in the arm's folder.
+    A training has collapsed if its loss became NaN or infinite, or if neither the mean training
+    loss from the first to the last epoch nor the validation loss decreased by 1 %: too high a rate
+    can push a model to where it only predicts the classes' shares (the failed runs of Mosbach et
+    al. 2021, arXiv 2006.04884). Which rate is too high depends on the data, so a default can be. A
+    rate set by the user is kept, with a warning. There are three attempts at most; the settings of
+    the last are in the arm's folder.
 
     Raises:
         UserError: As `TaskFit.train`; the loss of the last attempt became NaN or infinite.
@@ -199,14 +201,18 @@ def _with_rate(job: ArmJob, rate: float) -> ArmJob:
 
 
 def _collapse(curve: Sequence[CurvePoint]) -> str:
-    """Return how the training loss failed to decrease over whole epochs; empty if it decreased."""
-    first = [point.train_loss for point in curve if point.epoch <= 1] or [curve[0].train_loss]
+    """Return how the losses failed to decrease over whole epochs; empty if one decreased."""
+    # The validation that ends an epoch may come a little later than it.
+    first = [point.train_loss for point in curve if point.epoch <= 1.25] or [curve[0].train_loss]
     end = curve[-1].epoch
     last = [point.train_loss for point in curve[len(first) :] if point.epoch > end - 1]
-    # Before the second epoch ends, both would be means over different examples.
-    if end < 2 or not last or fmean(last) < fmean(first):
+    if end < 2 or not last:  # both would be means over different examples
         return ""
-    return f"its mean loss was {fmean(first):.3f} in the first epoch, {fmean(last):.3f} in the last"
+    before, after = fmean(first), fmean(last)
+    validation = min(point.validation_loss for point in curve)
+    if after <= _DECREASE * before or validation <= _DECREASE * curve[0].validation_loss:
+        return ""
+    return f"its mean loss was {before:.3f} in the first epoch, {after:.3f} in the last"
 
 
 def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, folder: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from tailorbird import log
 from tailorbird.config import Config, dump_config, load_config
+from tailorbird.errors import TrainingDiverged
 from tailorbird.methods.base import Method
 from tailorbird.records import CurvePoint, Example, Split
 from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.fit import _collapse, fit_model
+from tailorbird.tasks.fit import TaskFit, _collapse, fit_model
 
 MakeJob = Callable[..., ArmJob]
 
@@ -47,9 +48,12 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def default_rate(monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
-    defaults = property(lambda self: replace(self.spec.defaults, learning_rate=rate))
+@pytest.fixture
+def collapses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training counts as collapsed, at a default rate of 4e-3."""
+    defaults = property(lambda self: replace(self.spec.defaults, learning_rate=4e-3))
     monkeypatch.setattr(Method, "defaults", defaults)
+    monkeypatch.setattr("tailorbird.tasks.fit._collapse", lambda curve: "it was flat")
 
 
 def test_a_training_that_learns_runs_once(make_job: MakeJob, warnings: list[str]) -> None:
@@ -58,41 +62,55 @@ def test_a_training_that_learns_runs_once(make_job: MakeJob, warnings: list[str]
     assert (trained.notes, warnings) == ((), [])
 
 
-def test_a_default_rate_is_halved_twice(
-    make_job: MakeJob, warnings: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    default_rate(monkeypatch, 1000.0)
+@pytest.mark.usefixtures("collapses")
+def test_a_default_rate_is_halved_twice(make_job: MakeJob, warnings: list[str]) -> None:
     job = make_job()
     fit, trained = fit_model(job, scored=False)
-    assert fit.settings.learning_rate == 250
-    assert load_config(job.folder.file(CONFIG)).train.learning_rate == 250
-    assert [note.split(" the training")[0] for note in trained.notes] == [
-        "with learning rate 1e+03", "with learning rate 5e+02", "with learning rate 2.5e+02",
-    ]  # fmt: skip
+    assert fit.settings.learning_rate == 1e-3
+    assert load_config(job.folder.file(CONFIG)).train.learning_rate == 1e-3
+    rates = [note.split(" the training")[0] for note in trained.notes]
+    assert rates == [f"with learning rate {rate}" for rate in ("0.004", "0.002", "0.001")]
     ends = [note.rpartition("; ")[2] for note in trained.notes]
     assert ends == [*["trained again with half of it"] * 2, "set a lower train.learning_rate"]
     assert len(warnings) == 3
 
 
+@pytest.mark.usefixtures("collapses")
 def test_a_rate_of_the_user_is_kept(make_job: MakeJob, warnings: list[str]) -> None:
-    fit, trained = fit_model(make_job(learning_rate=1000.0), scored=False)
-    assert fit.settings.learning_rate == 1000
+    fit, trained = fit_model(make_job(learning_rate=5e-3), scored=False)
+    assert fit.settings.learning_rate == 5e-3
     assert len(trained.notes) == len(warnings) == 1
 
 
-def test_no_second_attempt_without_time_for_it(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    default_rate(monkeypatch, 1000.0)
+@pytest.mark.usefixtures("collapses")
+def test_no_second_attempt_without_time_for_it(make_job: MakeJob) -> None:
     # Its 6 steps are too few for the loop to foresee that they end too late.
     fit, trained = fit_model(replace(make_job(), deadline=time.monotonic()), scored=False)
-    assert (fit.settings.learning_rate, len(trained.notes)) == (1000, 1)
+    assert (fit.settings.learning_rate, len(trained.notes)) == (4e-3, 1)
     assert trained.notes[0].endswith("set a lower train.learning_rate")
 
 
-def test_a_resumed_run_keeps_the_rate_of_its_attempt(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+def test_a_loss_that_is_not_finite_is_a_collapse(
+    make_job: MakeJob, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    train = TaskFit.train
+
+    def diverge(fit: TaskFit) -> Any:
+        if fit.settings.learning_rate > 1e-4:
+            raise TrainingDiverged("the loss became nan")
+        return train(fit)
+
+    monkeypatch.setattr(TaskFit, "train", diverge)
+    defaults = property(lambda self: replace(self.spec.defaults, learning_rate=2e-4))
+    monkeypatch.setattr(Method, "defaults", defaults)
+    fit, trained = fit_model(make_job(), scored=False)
+    assert fit.settings.learning_rate == 1e-4
+    assert trained.notes[0].endswith("the loss became nan; trained again with half of it")
+    with pytest.raises(TrainingDiverged):
+        fit_model(make_job(learning_rate=2e-4), scored=False)
+
+
+def test_a_resumed_run_keeps_the_rate_of_its_attempt(make_job: MakeJob) -> None:
     job = make_job()
     job.folder.write(CONFIG, dump_config(make_job(learning_rate=5e-3).config))
     fit, _ = fit_model(job, scored=False)
@@ -102,16 +120,18 @@ def test_a_resumed_run_keeps_the_rate_of_its_attempt(
 @pytest.mark.parametrize(
     ("points", "collapsed"),
     [
-        ([(0.5, 0.69), (1, 0.67), (1.5, 0.70), (2, 0.69)], True),
-        ([(0.5, 0.69), (1, 0.60), (1.5, 0.50), (2, 0.40)], False),
-        ([(1, 0.5), (2, 0.3), (3, 0.69)], True),  # it had learnt, and lost it
-        ([(1, 0.69), (2, float("nan"))], True),
-        ([(0.5, 0.5), (1, 0.6), (1.5, 0.7)], False),  # other examples than in the first epoch
-        ([(2, 0.69)], False),
+        ([(0.5, 0.69, 0.67), (1, 0.67, 0.69), (1.5, 0.70, 0.69), (2, 0.69, 0.69)], True),
+        ([(0.53, 0.698, 0.68), (1.07, 0.705, 0.698), (2.13, 0.696, 0.685)], True),
+        ([(0.5, 0.69, 0.69), (1, 0.60, 0.69), (1.5, 0.50, 0.69), (2, 0.40, 0.69)], False),
+        ([(1, 0.5, 0.6), (2, 0.3, 0.4), (3, 0.69, 0.69)], False),  # the second weights are kept
+        ([(1, 0.69, 0.69), (2, float("nan"), 0.69)], True),
+        ([(0.5, 0.5, 0.7), (1, 0.6, 0.7), (1.5, 0.7, 0.7)], False),  # not yet the same examples
+        ([(2, 0.69, 0.69)], False),
+        ([(1, 0.0, 0.0), (2, 0.0, 0.0)], False),
     ],
 )
 def test_collapsed_is_a_loss_that_has_not_decreased(
-    points: list[tuple[float, float]], collapsed: bool
+    points: list[tuple[float, float, float]], collapsed: bool
 ) -> None:
-    curve = [CurvePoint(i, epoch, loss, 0.7, 0.5, 1e-3) for i, (epoch, loss) in enumerate(points)]
+    curve = [CurvePoint(i, e, loss, val, 0.5, 1e-3) for i, (e, loss, val) in enumerate(points)]
     assert bool(_collapse(curve)) is collapsed
