@@ -78,8 +78,8 @@ def at(folder: Path, address: str) -> Backend:
 def _no_ledger(scheme: str) -> UserError:
     """Return the error for object storage: it can hold LanceDB's tables but not the ledger."""
     return UserError(
-        f"a knowledge base cannot lie in object storage ({scheme}://): its ledger is written in "
-        "place and locked, which object storage does not support",
+        f"a knowledge base cannot be stored in object storage ({scheme}://): its ledger is written "
+        "in place and locked, which object storage does not support",
         "use a folder, or knowledge.store=postgresql://... for several hosts; a folder that is "
         "not being written may be copied there and back",
     )
