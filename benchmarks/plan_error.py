@@ -164,6 +164,7 @@ def _config(cell: dict[str, Any], name: str) -> Any:
         {
             "model": {"name": name, "device": cell["device"]},
             "method": {"name": cell["method"]},
+            "data": {} if cell["model"] in ENCODERS else {"max_length": cell["length"]},
             "train": {
                 "batch_size": cell["batch"], "gradient_checkpointing": cell["again"],
                 "epochs": 1, "tensorboard": False,

@@ -1,10 +1,11 @@
-"""How wrong the planned time is: seconds an epoch by `tailor plan DATA`, against real training.
+"""How wrong the planned time is: seconds of one epoch by `tailor plan DATA`, against real training.
 
 A cell is a model, a method and data: the bundled example and rows of two public sets. `tailor plan`
 measures a few steps on a model of the same shapes with random weights, with texts as long as the
-data's are on average; then `tailor tune` trains the real model on the same data for one epoch, and
-reports the seconds of its loop, validations included. Both are the commands that a person types.
-Both come one after the other, so that what else the machine does weighs on both.
+shorter and the longer half of the data are on average; then `tailor tune` trains the real model on
+the same data for one epoch, and reports the seconds from the loaded model to the last step,
+validations included. Both are the commands that a person types. They come one after the other, so
+that what else the machine does weighs on both.
 
 Cells that are done are kept in --results, so that a run that was stopped goes on. Prints one JSON
 line.
@@ -93,7 +94,7 @@ def _seconds(
         run = ["--method", method, "--output", f"{folder}/run", "--json"]
         (arm,) = json.loads(tailor("tune", *words, *run))["arms"]
     return {
-        "planned": plan["time"][0]["epoch_seconds"],
+        "planned": plan["time"][0]["seconds"],
         "trained": arm["cost"]["train_seconds"],
         "planning": planning,
     }

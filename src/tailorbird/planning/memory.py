@@ -182,13 +182,9 @@ def _label_step(
     assert target is not None
     most = min(settings.micro_batch_size, settings.batch_size)
     width = int(padded_widths(np.asarray([work.length]))[0])
-    # As in an arm's `max_length`: virtual tokens reduce the limit.
-    virtual = virtual_tokens(config)
-    text: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
-    limit = int(getattr(text, "max_position_embeddings", None) or width + virtual)
-    width = min(width, (limit - virtual) // 8 * 8)
+    width = min(width, text_tokens(width, base.model, config) // 8 * 8)
     read = max(1, min(_READ_ROWS, _READ_TOKENS // width))
-    encoded = encoded_rows(max(most, read), width, target)
+    encoded = encoded_rows([np.zeros(width, dtype=np.int32)] * max(most, read), target)
     assert encoded.targets is not None
     loss = make_loss(loss_name(config, target.task), config.train, target, encoded.targets)
     labels = head_task(target.task).work(encoded, 0, here, most, loss)
@@ -201,18 +197,16 @@ def _label_step(
         yield lambda: labels.loss_sum(model, np.arange(most)), forward, parts
 
 
-def encoded_rows(
-    rows: int, width: int, target: Target, ids: list[np.ndarray] | None = None
-) -> "Encoded":
-    """Return encoded texts of one length with dummy targets; `ids` or zeros."""
+def encoded_rows(ids: list[np.ndarray], target: Target) -> "Encoded":
+    """Return encoded texts with dummy targets."""
     from tailorbird.data.encode import Encoded
 
-    ids = ids or [np.zeros(width, dtype=np.int32)] * rows
-    lengths = np.full(rows, width * (2 if target.bi_encoder else 1))
+    rows = len(ids)
+    lengths = np.asarray([len(row) for row in ids]) * (2 if target.bi_encoder else 1)
     firsts = None
     if TASKS[target.task].per_word:
-        firsts = [np.arange(width)] * rows
-        targets: np.ndarray = np.zeros(rows * width, dtype=np.int64)
+        firsts = [np.arange(len(row)) for row in ids]
+        targets: np.ndarray = np.zeros(int(lengths.sum()), dtype=np.int64)
     elif TASKS[target.task].one_label:
         targets = np.zeros(rows, dtype=np.int64)
     else:
@@ -227,6 +221,13 @@ def virtual_tokens(config: Config) -> int:
     return int(options.get("virtual_tokens") or 0)
 
 
+def text_tokens(length: int, model: Any, config: Config) -> int:
+    """Return the tokens of a text of `length` beside the virtual ones, as an arm's `max_length`."""
+    virtual = virtual_tokens(config)
+    limit = config.data.max_length or model.config.get_text_config().max_position_embeddings
+    return max(2, min(length, int(limit or length + virtual) - virtual))
+
+
 @contextmanager
 def _writing_step(
     model: "nn.Module", base: "Base", config: Config, work: Work, settings: "Settings",
@@ -236,9 +237,11 @@ def _writing_step(
     from tailorbird.models.packed import Reader, Way, tokens_at_once
 
     most = settings.micro_batch_tokens or tokens_at_once(device)
-    at_once = max(1, min(settings.micro_batch_size, settings.batch_size, most // work.length))
-    read = max(1, tokens_at_once(device) // work.length)
-    rows, length = max(at_once, read), max(2, work.length - virtual_tokens(config))
+    length = text_tokens(work.length, base.model, config)
+    whole = length + virtual_tokens(config)
+    at_once = max(1, min(settings.micro_batch_size, settings.batch_size, most // whole))
+    read = max(1, tokens_at_once(device) // whole)
+    rows = max(at_once, read)
     ids = [np.zeros(length, dtype=np.int32)] * rows
     trained = [np.arange(length) > 0] * rows
     tokens = Tokens(ids, trained, [], np.arange(rows))

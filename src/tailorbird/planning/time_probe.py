@@ -1,6 +1,7 @@
 """Measures training time by running the real loop on a model of the same shapes for a few seconds.
 
-Weights are random, so nothing is downloaded. A deep model is measured at two small depths and
+Weights are random, so nothing is downloaded. One batch has the mean length of the shorter half of
+the texts, the next one that of the longer half. A deep model is measured at two small depths and
 extrapolated linearly; a long step is measured with fewer tokens.
 """
 
@@ -8,7 +9,7 @@ import io
 import tempfile
 import time
 from contextlib import redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,10 @@ import numpy as np
 from tailorbird.config import Config
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
-from tailorbird.planning.memory import encoded_rows, virtual_tokens
+from tailorbird.planning.memory import encoded_rows, text_tokens
 from tailorbird.planning.model_shape import Shape, depths, with_depth
 from tailorbird.planning.workload import Work, settings_for
+from tailorbird.records import TASKS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 # The most operations of a measured step: a few seconds on a laptop.
 _MOST_FLOPS = 2e12
 _LEAST_TOKENS, _SECONDS, _MOST_STEPS = 32, 2.0, 12
+_HEAD_ROWS = 500
 _IDS = (200, 900)
 """The number of ids that every vocabulary has."""
 
@@ -40,14 +43,16 @@ class Pace:
     Attributes:
         train_seconds: Time to train on an example.
         read_seconds: Time of a forward pass for one.
+        start_seconds: Time from the loaded model to the first step.
     """
 
     train_seconds: float
     read_seconds: float
+    start_seconds: float = 0.0
 
 
 def probe(shape: Shape, config: Config, work: Work, device: Device, flops: float) -> Pace:
-    """Measure the time to train on, and to read, an example of average length on this machine.
+    """Measure the time to train on, and to read, an example on this machine.
 
     Args:
         shape: The model.
@@ -59,21 +64,49 @@ def probe(shape: Shape, config: Config, work: Work, device: Device, flops: float
     Raises:
         UserError: The method or the task does not fit the model.
     """
-    length = max(2, round(work.mean_length or work.length))
-    batch = settings_for(shape, config, get_method(config.method.name), work).batch_size
+    settings = settings_for(shape, config, get_method(config.method.name), work)
+    length, batch = max(2.0, work.mean_length), settings.batch_size
     step = flops * length / work.length
     deep = (shape.layers,) if step <= _MOST_FLOPS else depths(shape.config)
     share = min(1.0, _MOST_FLOPS * shape.layers / deep[-1] / step)
     rows = max(1, round(batch * share))
-    short = max(_LEAST_TOKENS, round(length * batch * share)) if batch * share < 1 else length
-    tried = replace(work, length=min(short, length), mean_length=None)
+    short = min(1.0, max(batch * share, _LEAST_TOKENS / length))
+    halves = [max(2.0, half * short) for half in work.halves or (length, length)]
+    tried = replace(work, halves=(halves[0], halves[1]))
     with redirect_stderr(io.StringIO()):  # losses of random words are meaningless
         paces = [_measured(shape, config, tried, device, layers, rows) for layers in deep]
-    times = np.asarray([[p.train_seconds, p.read_seconds] for p in paces]) * length / tried.length
+    times = np.asarray([astuple(pace) for pace in paces])
+    times[:, :2] *= length / tried.mean_length
     line = times[0]
     if len(deep) > 1:
         line = times[0] + (shape.layers - deep[0]) / (deep[1] - deep[0]) * (times[1] - times[0])
-    return Pace(*(float(max(t, least)) for t, least in zip(line, times[-1], strict=True)))
+    train, read, start = (float(t) for t in np.maximum(line, times[-1]))
+    if settings.head_start:
+        from tailorbird.train.head_init import MOST_EXAMPLES
+
+        examples = min(work.rows, MOST_EXAMPLES)
+        start += examples * read + _head_seconds(work, examples, shape.size("hidden_size", 768))
+    return Pace(train, read, start)
+
+
+def _head_seconds(work: Work, examples: int, width: int) -> float:
+    """Return the time to fit a new head on the features of `examples` (`train/head_init.py`)."""
+    from tailorbird.train.head_init import fit_head
+
+    target = work.target
+    assert target is not None
+    outputs = len(target.labels)
+    if TASKS[target.task].per_word or not outputs:
+        return 0.0
+    rows = min(examples, max(_HEAD_ROWS, outputs))
+    random = np.random.default_rng(0)
+    targets = np.arange(rows) % outputs
+    if not TASKS[target.task].one_label:
+        targets = targets[:, None] == np.arange(outputs)
+    features = random.standard_normal((rows, width), dtype=np.float32)
+    began = time.perf_counter()
+    fit_head(features, targets, target.task)
+    return (time.perf_counter() - began) * examples / rows
 
 
 def _measured(
@@ -98,20 +131,23 @@ def _pace(config: Config, work: Work, device: Device, rows: int, place: Path) ->
     from tailorbird.train.loop import train
 
     # The first steps include memory set-up; they count only if they take long.
-    model, job = synthetic_job(config, replace(work, rows=2 * rows), device, place / "first")
+    work = replace(work, rows=2 * rows)
+    model, job = synthetic_job(config, work, device, place / "first")
     trained = train(model, job)
     each = rows / trained.examples_per_second
+    pairs = max(1, min(_MOST_STEPS, round(_SECONDS / each)) // 2)
+    config = config.model_copy(
+        update={"train": config.train.model_copy(update={"epochs": float(pairs)})}
+    )
+    began = time.perf_counter()
+    _, job = synthetic_job(config, work, device, place / "next", model)
+    start = time.perf_counter() - began
     if each < 2 * _SECONDS:
-        steps = max(2, min(_MOST_STEPS, round(_SECONDS / each)))
-        config = config.model_copy(
-            update={"train": config.train.model_copy(update={"epochs": steps / 2})}
-        )
-        _, job = synthetic_job(config, replace(work, rows=2 * rows), device, place / "next", model)
         trained = train(model, job)
     began = time.perf_counter()
     job.validate(model)
-    read = (time.perf_counter() - began) / (2 * rows)
-    return Pace(1 / trained.examples_per_second, read)
+    read = (time.perf_counter() - began) / work.rows
+    return Pace(1 / trained.examples_per_second, read, start)
 
 
 def synthetic_job(
@@ -121,7 +157,7 @@ def synthetic_job(
 
     Args:
         config: Model, method and settings; unset ones are filled in as in a run.
-        work: The number of rows and their length, which is `work.length` for all.
+        work: The number of rows and their lengths: those of `work.halves`, or `work.length`.
         device: The device.
         place: The folder for the loop's files.
         model: An existing model for the same work; None: it is loaded.
@@ -130,9 +166,13 @@ def synthetic_job(
     return make(config, work, device, place, model)
 
 
-def _rows_of_ids(work: Work, length: int) -> list[np.ndarray]:
+def _rows_of_ids(work: Work, model: "nn.Module", config: Config) -> list[np.ndarray]:
+    """Return random tokens: as many short texts as long ones."""
     random = np.random.default_rng(0)
-    return [random.integers(*_IDS, length).astype(np.int32) for _ in range(work.rows)]
+    short, long = work.halves or (work.length, work.length)
+    lengths = [round(short)] * (work.rows // 2) + [round(long)] * (work.rows - work.rows // 2)
+    sizes = [text_tokens(length, model, config) for length in lengths]
+    return [random.integers(*_IDS, size).astype(np.int32) for size in sizes]
 
 
 def _labels(
@@ -153,9 +193,7 @@ def _labels(
     if model is None:
         options = method.load_options(config.method, ("classifier", "pooler.dense"), device)
         model = method.attach(load_classifier(config.model, target, device, options), config)
-    limit = int(model.config.get_text_config().max_position_embeddings or work.length)
-    width = min(work.length, limit - virtual_tokens(config))
-    encoded = encoded_rows(work.rows, width, target, _rows_of_ids(work, width))
+    encoded = encoded_rows(_rows_of_ids(work, model, config), target)
     assert encoded.targets is not None
     loss = make_loss(loss_name(config, target.task), config.train, target, encoded.targets)
 
@@ -184,7 +222,7 @@ def _writing(
         options = method.load_options(config.method, ("lm_head",), device)
         whole = {} if method.spec.trains_all else {"dtype": device.dtype}
         model = method.attach(load_writer(config.model, device, whole | options), config)
-    ids = _rows_of_ids(work, max(2, work.length - virtual_tokens(config)))
+    ids = _rows_of_ids(work, model, config)
     tokens = Tokens(ids, [np.arange(len(row)) > 0 for row in ids], [], np.arange(len(ids)))
     hidden = int(model.config.get_text_config().hidden_size)
     settings = resolve_writing(config, method, len(ids), hidden)

@@ -32,23 +32,27 @@ def plan_time(
     method = memory.method
     work, config = planner.work, for_arm(planner.config, method)
     settings = settings_for(planner.shape, config, get_method(method), work)
+    from tailorbird.train.head_init import MOST_EXAMPLES
+
     if place.here and memory.bytes * HEADROOM <= place.capacity_bytes and planner.shape.config:
         from tailorbird.planning.time_probe import probe
 
         pace = probe(planner.shape, config, work, place.device, float(memory.flops))
-        each, read = pace.train_seconds, pace.read_seconds
+        each, read, start = pace.train_seconds, pace.read_seconds, pace.start_seconds
         how = "the run's own step, measured on this machine"
     elif place.flops and memory.flops:
-        flops = memory.flops / settings.batch_size * (work.mean_length or work.length) / work.length
+        flops = memory.flops / settings.batch_size * work.mean_length / work.length
         each = flops / (SHARE * place.flops)
         read = each * READING
+        start = min(work.rows, MOST_EXAMPLES) * read if settings.head_start else 0.0
         share = f"{100 * SHARE:.0f} % of the products per second"
         how = f"{share} in the maker's data sheet; not measured"
     else:
         return None
     steps = math.ceil(work.rows / settings.batch_size)
-    validations = steps / settings.steps_between_validations(steps)
-    epoch = work.rows * each + validations * work.validation * read
-    seconds = epoch * settings.epochs
-    plan = TimePlan(method, settings.epochs, epoch, seconds, read, how=how)
+    total = max(1, round(steps * settings.epochs))
+    validations = math.ceil(total / settings.steps_between_validations(steps))
+    seconds = start + total / steps * work.rows * each + validations * work.validation * read
+    epoch = (seconds - start) / settings.epochs
+    plan = TimePlan(method, settings.epochs, epoch, seconds, read, start_seconds=start, how=how)
     return plan if price_per_hour is None else replace(plan, price=seconds / 3600 * price_per_hour)

@@ -1,13 +1,14 @@
 """The training workload, as memory and time planning need it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.records import Example, ExamplesOnDisk, Split, Target, has_head
+from tailorbird.records import TASKS, Example, ExamplesOnDisk, Split, Target, has_head
 
 if TYPE_CHECKING:
     from tailorbird.methods.base import Method
@@ -27,11 +28,12 @@ class Work:
 
     Attributes:
         target: The target of a head; None: generation.
-        length: Tokens of the longest text, including virtual ones.
+        length: Tokens of the longest text.
         rows: Training examples.
         answer: Tokens of the longest answer generated after training.
         answers: The number of answers generated then.
-        mean_length: Mean tokens of a text; None: the longest.
+        halves: Mean tokens of the shorter and of the longer half of the texts; None: all are as
+            long as the longest.
         validation: Validation examples.
     """
 
@@ -40,8 +42,13 @@ class Work:
     rows: int = 1000
     answer: int = 256
     answers: int = 300
-    mean_length: float | None = None
+    halves: tuple[float, float] | None = None
     validation: int = 0
+
+    @property
+    def mean_length(self) -> float:
+        """Mean tokens of a text."""
+        return self.length if self.halves is None else sum(self.halves) / 2
 
     @property
     def task(self) -> str:
@@ -53,15 +60,16 @@ def settings_for(shape: "Shape", config: Config, method: "Method", work: Work) -
     """Return the training settings, with defaults filled in as in a run."""
     from tailorbird.train.settings import resolve, resolve_writing
 
-    if work.target is not None:
-        classes = len(work.target.labels)
-        apart = work.target.bi_encoder
-        return resolve(config, method, work.rows, classes, bi_encoder=apart)
-    return resolve_writing(config, method, work.rows, shape.size("hidden_size", 768))
+    target = work.target
+    if target is not None:
+        classes = 2 if TASKS[target.task].per_word else len(target.labels)
+        return resolve(config, method, work.rows, classes, bi_encoder=target.bi_encoder)
+    hidden = shape.size("hidden_size", 768)
+    return resolve_writing(config, method, work.rows, hidden, work.validation)
 
 
 _USUAL, _USUAL_WRITING = 512, 2048
-_SAMPLE = 500
+_SAMPLE, _LONGEST = 500, 50
 _MOST_ON_DISK = 50_000
 # Characters per token in English, fewer in code; used without a tokenizer.
 _CHARACTERS = 4
@@ -100,20 +108,32 @@ def work_of(
         UserError: `data.max_length` exceeds the model's limit.
     """
     writing = not has_head(split.task)
-    lengths, note = _lengths(split, config) if tokens else (_bounds(split), "")
     usual = _longest(shape, config, _USUAL_WRITING if writing else _USUAL)
-    longest = min(usual, max(lengths, default=usual))
     target = None
     if not writing:
         from tailorbird.tasks.fit_head import trained_target
         from tailorbird.tasks.registry import head_task
 
         target = trained_target(head_task(split.task), config, split)
-    mean = sum(min(length, usual) for length in lengths) / max(1, len(lengths))
+    top, sample = _samples(split)
+    examples, note = [*top, *sample], ""
+    try:
+        owners, lengths = (
+            _encoded(examples, split, target, config, usual) if tokens else _guessed(examples, 2)
+        )
+    except UserError as error:
+        note = f"{error.problem}: {_CHARACTERS} characters were counted as a token"
+        owners, lengths = _guessed(examples, 1)
+    lengths = np.minimum(lengths, usual)
+    longest = int(lengths.max(initial=0)) or usual
+    lengths = np.sort(lengths[owners >= len(top)])
+    each = len(lengths) / max(1, len(sample))
+    middle = max(1, len(lengths) // 2)
+    halves = float(lengths[:middle].mean()), float(lengths[-middle:].mean())
     answers = min(len(split.test), config.evaluate.examples or 300)
     answer = config.generate.max_new_tokens or min(512, max(16, longest // 2))
-    rows = len(split.train), answer, max(1, answers)
-    work = Work(target, longest, *rows, mean_length=mean, validation=len(split.validation))
+    rows, validation = (round(len(part) * each) for part in (split.train, split.validation))
+    work = Work(target, longest, rows, answer, max(1, answers), halves, validation)
     return work, [note] if note else []
 
 
@@ -128,30 +148,52 @@ def _longest(shape: "Shape", config: Config, usual: int) -> int:
     return min(limit, length or usual)
 
 
-def _lengths(split: Split, config: Config) -> tuple[list[int], str]:
-    """Return the token counts of some training examples, including the longest."""
-    texts = [_whole(example) for example in _some(split)]
-    longest = sorted(texts, key=len, reverse=True)[:_SAMPLE]
-    step = max(1, len(texts) // _SAMPLE)
-    texts = [*longest[:50], *texts[::step]]
-    try:
-        from tailorbird.models.load import load_tokenizer
-
-        tokenizer = load_tokenizer(config.model)
-    except UserError:
-        note = f"no tokenizer is there: {_CHARACTERS} characters were counted as a token"
-        return [2 + len(text) // _CHARACTERS for text in texts], note
-    return [len(ids) for ids in tokenizer(texts)["input_ids"]], ""
-
-
-def _bounds(split: Split) -> list[int]:
-    return [2 + 2 * len(_whole(example)) // _CHARACTERS for example in _some(split)]
-
-
-def _some(split: Split) -> Iterable[Example]:
-    """Return the training examples; if on disk, the first ones."""
+def _samples(split: Split) -> tuple[list[Example], list[Example]]:
+    """Return the longest training examples, and some of all; on disk, of the first ones."""
     on_disk = isinstance(split.train, ExamplesOnDisk)
-    return islice(split.train, _MOST_ON_DISK) if on_disk else split.train
+    examples = list(islice(split.train, _MOST_ON_DISK) if on_disk else split.train)
+    top = sorted(examples, key=lambda example: len(_whole(example)), reverse=True)[:_LONGEST]
+    return top, examples[:: max(1, len(examples) // _SAMPLE)]
+
+
+Lengths = tuple[np.ndarray, np.ndarray]
+"""The index of each sequence's example, and its tokens; both ``[n]``."""
+
+
+def _guessed(examples: list[Example], factor: int) -> Lengths:
+    """Return lengths without a tokenizer, times `factor`."""
+    counts = [2 + factor * len(_whole(example)) // _CHARACTERS for example in examples]
+    return np.arange(len(counts)), np.asarray(counts)
+
+
+def _encoded(
+    examples: list[Example], split: Split, target: Target | None, config: Config, limit: int
+) -> Lengths:
+    """Return lengths by the model's tokenizer, encoded as in a run.
+
+    Plain texts longer than `limit` are divided.
+
+    Raises:
+        UserError: There is no tokenizer, or it cannot read these examples.
+    """
+    from tailorbird.data.chat_template import install_template
+    from tailorbird.data.encode import as_read, encode, encode_apart
+    from tailorbird.models.load import load_tokenizer
+    from tailorbird.tasks.registry import writing_task
+
+    tokenizer = load_tokenizer(config.model)
+    if target is None:
+        install_template(tokenizer, config.data.template)
+        task = writing_task(split.task)
+        tokens = task.encode(examples, tokenizer, limit, config.data.too_long)
+        return tokens.rows, tokens.lengths
+    words = TASKS[target.task].per_word
+    texts = [" ".join(each.words) if words else as_read(each) for each in examples]
+    if target.bi_encoder:
+        lengths = encode_apart(texts, tokenizer, limit).lengths // 2
+    else:
+        lengths = encode(texts, tokenizer, limit).lengths
+    return np.arange(len(texts)), lengths
 
 
 def _whole(example: Example) -> str:

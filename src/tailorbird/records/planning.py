@@ -78,9 +78,10 @@ class TimePlan:
     Attributes:
         epochs: The most passes over the training examples; early stopping may end them before.
         epoch_seconds: One pass, validations included.
-        seconds: All passes.
+        seconds: All passes, and what precedes the first step.
         read_seconds: Time to predict or score a text afterwards; None if not measured.
         price: Cost of the time, if a price was given.
+        start_seconds: Time before the first step: fitting a new head, testing how texts are read.
         how: The origin of the rate, in words.
     """
 
@@ -90,6 +91,7 @@ class TimePlan:
     seconds: float
     read_seconds: float | None = None
     price: float | None = None
+    start_seconds: float = 0.0
     how: str = ""
 
 

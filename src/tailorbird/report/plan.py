@@ -110,10 +110,19 @@ def _time(plan: Plan) -> Grid:
     rows: list[tuple[str, ...]] = []
     for time in plan.time:
         each = "" if time.read_seconds is None else display.duration(1000 * time.read_seconds)
-        row = (time.method, display.duration(time.epoch_seconds), f"{time.epochs:g}",
+        row = (time.method, display.duration(time.start_seconds),
+               display.duration(time.epoch_seconds), f"{time.epochs:g}",
                display.duration(time.seconds), each)  # fmt: skip
         rows.append((*row, f"{time.price:.2f}") if priced else row)
-    heading = ("method", "an epoch", "epochs", "all at most", "1,000 read", *["price"] * priced)
+    heading = (
+        "method",
+        "start",
+        "an epoch",
+        "epochs",
+        "all at most",
+        "1,000 read",
+        *["price"] * priced,
+    )
     notes = [f"{time.method}: {time.how}" for time in plan.time]
     if len({time.how for time in plan.time}) == 1:
         notes = [plan.time[0].how]

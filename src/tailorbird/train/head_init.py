@@ -17,7 +17,7 @@ from tailorbird.models.device import Device
 from tailorbird.models.linear_fit import fit_labels, fit_values
 from tailorbird.records import TASKS, TaskName
 
-_MOST_EXAMPLES = 20_000
+MOST_EXAMPLES = 20_000
 _TOKENS_PER_BATCH = 4096
 
 
@@ -40,22 +40,32 @@ def start_head(
     started = time.monotonic()
     head = _head(model, classes)
     rng = np.random.default_rng(0)
-    picks = np.sort(rng.permutation(len(train))[:_MOST_EXAMPLES])
+    picks = np.sort(rng.permutation(len(train))[:MOST_EXAMPLES])
     targets = train.targets[picks]
     if head is None or (TASKS[task].one_label and len(np.unique(targets)) < classes):
         return 0.0
     features = _features(model, head, train, picks, pad_id, device)
-    if TASKS[task].one_label:
-        weights, bias = _fit_classes(features, targets, intercept=head.bias is not None)
-    else:
-        weights, bias = (fit_labels if TASKS[task].several_labels else fit_values)(
-            features, targets
-        )
+    weights, bias = fit_head(features, targets, task, intercept=head.bias is not None)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))
         if head.bias is not None:
             head.bias.copy_(torch.from_numpy(bias))
     return time.monotonic() - started
+
+
+def fit_head(
+    features: np.ndarray, targets: np.ndarray, task: TaskName, *, intercept: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights ``[outputs, width]`` and intercepts; see `start_head`.
+
+    Args:
+        features: ``[n, width]``.
+        targets: ``[n]`` classes, or ``[n, outputs]``.
+        intercept: Whether classes have one; labels and numbers do.
+    """
+    if TASKS[task].one_label:
+        return _fit_classes(features, targets, intercept=intercept)
+    return (fit_labels if TASKS[task].several_labels else fit_values)(features, targets)
 
 
 def _fit_classes(

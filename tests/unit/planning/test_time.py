@@ -35,11 +35,13 @@ def test_pace_is_that_of_a_real_loop(
     monkeypatch.setattr(probing, "_SECONDS", 0.05)
     config = config_of(tiny_encoder if task == "labels" else tiny_decoder)
     shape, place = read_shape(config.model), place_of(None)
-    work = Work(LABELS if task == "labels" else None, 24, rows=64, mean_length=16.0, validation=16)
+    work = Work(
+        LABELS if task == "labels" else None, 24, rows=64, halves=(8.0, 24.0), validation=16
+    )
     planner = Planner(shape, config, work)
     plan = plan_time(planner, planner.memory("lora", place), place, 3.0)
     assert plan is not None and plan.epochs == 2 and plan.read_seconds
-    assert plan.seconds == pytest.approx(2 * plan.epoch_seconds)
+    assert plan.seconds == pytest.approx(plan.start_seconds + 2 * plan.epoch_seconds)
     assert plan.price == pytest.approx(plan.seconds / 1200)
     assert 0 < plan.seconds < 60
 
