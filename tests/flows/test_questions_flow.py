@@ -100,9 +100,9 @@ def test_every_arm_answers_the_same_test_questions(run: tuple[Path, dict[str, An
 
 
 def test_no_town_is_in_two_parts(run: tuple[Path, dict[str, Any]]) -> None:
-    sheet = json.loads((run[0] / "data" / "questions.json").read_text())
+    questions = json.loads((run[0] / "data" / "questions.json").read_text())
     towns = [
-        {town for item in sheet[part] for town in TOWNS if town in item["question"]}
+        {town for item in questions[part] for town in TOWNS if town in item["question"]}
         for part in ("train", "validation", "test")
     ]
     assert not towns[0] & towns[1] and not towns[0] & towns[2] and not towns[1] & towns[2]

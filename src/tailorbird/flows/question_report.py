@@ -7,7 +7,13 @@ import numpy as np
 
 from tailorbird.arms.questions import QuestionArm
 from tailorbird.arms.questions.prompts import answer_of
-from tailorbird.arms.questions.question_set import ArmAnswers, Item, Output, PromptPassage, Sheet
+from tailorbird.arms.questions.question_set import (
+    ArmAnswers,
+    Item,
+    Output,
+    PromptPassage,
+    QuestionSet,
+)
 from tailorbird.config import Config
 from tailorbird.flows import run_folder
 from tailorbird.metrics.answer_match import Candidates, Outcome
@@ -72,7 +78,7 @@ class QuestionRun:
     """The unscored results of a comparison on questions."""
 
     config: Config
-    sheet: Sheet
+    question_set: QuestionSet
     questions: Mapping[str, Question]
     groups: Mapping[str, str]
     answers: Mapping[str, ArmAnswers | tuple[str, str]]
@@ -101,7 +107,7 @@ def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
 
 
 def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
-    test = [run.questions[item.id] for item in run.sheet.test]
+    test = [run.questions[item.id] for item in run.question_set.test]
     clusters = cluster_ids([run.groups[q.id] for q in test])
     pool = [answer for q in run.questions.values() for answer in q.answers]
     judge = Judge(test, clusters, Candidates.of(pool))
@@ -113,7 +119,9 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
             status, why = answers
             reports.append(_without(arm, "skipped" if status == "skipped" else "failed", why))
             continue
-        marked[arm.name] = _mark(judge, answers.test, _sufficient(run.sheet, arm, answers.test))
+        marked[arm.name] = _mark(
+            judge, answers.test, _sufficient(run.question_set, arm, answers.test)
+        )
         reports.append(_arm_report(run, arm, answers, judge, marked[arm.name]))
     best = best_arm(reports, judge.headline)
     values = {name: each.values for name, each in marked.items()}
@@ -122,10 +130,12 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
     facts, base = run.facts, marked.get("base")
     sections = QuestionSections(
         source=run.config.data.train or "",
-        store=run.sheet.store,
-        counts={part: len(getattr(run.sheet, part)) for part in ("train", "validation", "test")},
+        store=run.question_set.store,
+        counts={
+            part: len(getattr(run.question_set, part)) for part in ("train", "validation", "test")
+        },
         how=facts.how,
-        passages=run.sheet.passages,
+        passages=run.question_set.passages,
         hits=_hits(run, test, clusters),
         contamination={"shared_answers": facts.shared_answers}
         | ({"base": float(base.values.mean())} if base else {}),
@@ -160,20 +170,22 @@ def _mark(judge: Judge, outputs: Sequence[Output], sufficient: np.ndarray | None
     )
 
 
-def _read(sheet: Sheet, arm: QuestionArm, item: Item, output: Output) -> tuple[PromptPassage, ...]:
+def _read(arm: QuestionArm, item: Item, output: Output) -> tuple[PromptPassage, ...]:
     """Return the passages that preceded a question."""
     if arm.uses_gold:
         return (item.gold,) if item.gold is not None and output.shown else ()
     return item.found[: output.shown] if arm.retrieves else ()
 
 
-def _sufficient(sheet: Sheet, arm: QuestionArm, outputs: Sequence[Output]) -> np.ndarray | None:
+def _sufficient(
+    question_set: QuestionSet, arm: QuestionArm, outputs: Sequence[Output]
+) -> np.ndarray | None:
     if not arm.retrieves and not arm.uses_gold:
         return None
     return np.asarray(
         [
-            any(piece.answers for piece in _read(sheet, arm, item, output))
-            for item, output in zip(sheet.test, outputs, strict=True)
+            any(piece.answers for piece in _read(arm, item, output))
+            for item, output in zip(question_set.test, outputs, strict=True)
         ]
     )
 
@@ -188,12 +200,12 @@ def _without(arm: QuestionArm, status: str, why: str) -> QuestionArmReport:
 def _arm_report(
     run: QuestionRun, arm: QuestionArm, answers: ArmAnswers, judge: Judge, marked: _Marked
 ) -> QuestionArmReport:
-    sufficient = _sufficient(run.sheet, arm, answers.test)
+    sufficient = _sufficient(run.question_set, arm, answers.test)
     read = None
     if sufficient is not None:
         read = [
-            _read(run.sheet, arm, item, output)
-            for item, output in zip(run.sheet.test, answers.test, strict=True)
+            _read(arm, item, output)
+            for item, output in zip(run.question_set.test, answers.test, strict=True)
         ]
     words = None if read is None else [[piece.text for piece in pieces] for pieces in read]
     scores = judge.scores(marked.texts, marked.outcomes, sufficient, words)
@@ -246,11 +258,11 @@ def _change(
     run: QuestionRun, arm: QuestionArm, answers: ArmAnswers, marked: _Marked
 ) -> ChangeScores | None:
     """Return an arm's scores after the change; one without retrieval repeats its answers."""
-    sheet = run.sheet
-    if not sheet.changed or arm.name in FLOORS:
+    question_set = run.question_set
+    if not question_set.changed or arm.name in FLOORS:
         return None
-    places = {item.id: i for i, item in enumerate(sheet.test)}
-    where = [places[item.id] for item in sheet.changed]
+    places = {item.id: i for i, item in enumerate(question_set.test)}
+    where = [places[item.id] for item in question_set.changed]
     moved = bool(answers.changed)
     texts = [
         answer_of(answers.changed[i].text) if moved else marked.texts[place]
@@ -258,7 +270,7 @@ def _change(
     ]
     questions = [
         replace(run.questions[item.id], answers=item.answers, answerable=True)
-        for item in sheet.changed
+        for item in question_set.changed
     ]
     groups = cluster_ids([run.groups[q.id] for q in questions])
     pool = [answer for q in run.questions.values() for answer in q.answers]
@@ -267,7 +279,7 @@ def _change(
         [marked.outcomes[place] for place in where],
         texts,
         judge,
-        [run.questions[item.id].answers for item in sheet.changed],
+        [run.questions[item.id].answers for item in question_set.changed],
         _control(run, answers, marked, places),
     )
 
@@ -276,7 +288,7 @@ def _control(
     run: QuestionRun, answers: ArmAnswers, marked: _Marked, places: Mapping[str, int]
 ) -> tuple[Floats, np.ndarray]:
     """Return the score change of each unaffected question, and its document."""
-    items = run.sheet.unchanged
+    items = run.question_set.unchanged
     groups = cluster_ids([run.groups[item.id] for item in items])
     if not answers.unchanged:
         return np.zeros(len(items)), groups
@@ -290,11 +302,11 @@ def _control(
 
 
 def _hits(run: QuestionRun, test: Sequence[Question], clusters: np.ndarray) -> dict[str, Score]:
-    k = run.sheet.passages
+    k = run.question_set.passages
     mask = np.asarray([q.answerable for q in test])
     holding = [
         [piece.answers for piece in item.found[:k]]
-        for item, answerable in zip(run.sheet.test, mask, strict=True)
+        for item, answerable in zip(run.question_set.test, mask, strict=True)
         if answerable
     ]
     scores = {}
@@ -343,7 +355,7 @@ def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str,
 def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
     """Return questions that only some arms answer correctly, the most divided first."""
     divided = []
-    for i, item in enumerate(run.sheet.test):
+    for i, item in enumerate(run.question_set.test):
         right = sum(each.outcomes[i] == "correct" for each in marked.values())
         if 0 < right < len(marked):
             divided.append((abs(2 * right - len(marked)), i, item))
@@ -355,7 +367,7 @@ def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[Sho
         )
         pieces = tuple(
             (piece.heading, piece.text[:600], piece.answers)
-            for piece in item.found[: run.sheet.passages]
+            for piece in item.found[: run.question_set.passages]
         )
         answers = item.answers if item.answerable else ("(the documents hold no answer)",)
         examples.append(ShownQuestion(item.id, item.question, answers, pieces, outputs))
@@ -369,11 +381,11 @@ def _rows(run: QuestionRun, marked: Mapping[str, _Marked]) -> list[dict[str, obj
             "question": item.question,
             "answers": list(item.answers),
             "answerable": item.answerable,
-            "found": [piece.answers for piece in item.found[: run.sheet.passages]],
+            "found": [piece.answers for piece in item.found[: run.question_set.passages]],
             "arms": {
                 name: {"answer": each.texts[i], "outcome": each.outcomes[i]}
                 for name, each in marked.items()
             },
         }
-        for i, item in enumerate(run.sheet.test)
+        for i, item in enumerate(run.question_set.test)
     ]

@@ -1,4 +1,4 @@
-"""Builds the sheet that every arm answers from questions and a knowledge base."""
+"""Builds the question set that every arm answers from questions and a knowledge base."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

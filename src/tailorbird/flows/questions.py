@@ -9,12 +9,12 @@ from tailorbird import log
 from tailorbird.arms.process import QUESTION_ARM, Nest
 from tailorbird.arms.questions import QuestionArm, chosen_arms
 from tailorbird.arms.questions.question_set import (
-    SHEET,
+    QUESTION_SET,
     ArmAnswers,
     Item,
-    Sheet,
+    QuestionSet,
     read_outputs,
-    read_sheet,
+    read_question_set,
 )
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.data.question_files import read_answers
@@ -79,7 +79,7 @@ def compare_questions(
     folder = folder or run_folder(config, "compare", resume=resume)
     with opened(config, folder, resume=resume) as config:
         log.say(f"run folder: {folder.path}")
-        if not folder.file(SHEET).is_file():
+        if not folder.file(QUESTION_SET).is_file():
             _prepare(config, folder)
         facts = folder.read_as(FACTS, Facts)
         arms = chosen_arms(config.compare.methods)
@@ -87,7 +87,7 @@ def compare_questions(
             outcomes = _QuestionBench(config, folder, nest).run(arms)
         outcome = QuestionRun(
             config=config,
-            sheet=read_sheet(folder),
+            question_set=read_question_set(folder),
             questions={q.id: q for q in facts.questions},
             groups=facts.groups,
             answers=outcomes,
@@ -100,7 +100,7 @@ def compare_questions(
 
 
 def _prepare(config: Config, folder: RunFolder) -> None:
-    """Read and split the questions, retrieve passages, and save sheet and settings."""
+    """Read and split the questions, retrieve passages, and save question set and settings."""
     if config.data.train is None:
         raise UserError("no questions are given", "tailor compare QUESTIONS --store KB")
     path = Path(config.data.train)
@@ -123,10 +123,13 @@ def _prepare(config: Config, folder: RunFolder) -> None:
     retrieve_seconds = finder.seconds
     test = with_shots(kb, split.train, test, config.questions.shots)
     change = _changed(config, folder, finder, split, gold, questions, 2 * k)
-    sheet = Sheet(parts[0], parts[1], test, k, str(kb.folder))
+    question_set = QuestionSet(parts[0], parts[1], test, k, str(kb.folder))
     if change is not None:
-        sheet = replace(
-            sheet, changed=change.changed, unchanged=change.unchanged, changed_store=change.store
+        question_set = replace(
+            question_set,
+            changed=change.changed,
+            unchanged=change.unchanged,
+            changed_store=change.store,
         )
     every = (*split.train, *split.validation, *split.test)
     facts = Facts(
@@ -144,7 +147,7 @@ def _prepare(config: Config, folder: RunFolder) -> None:
     kb.close()
     folder.write(CONFIG, dump_config(config))
     folder.write_json(FACTS, asdict(facts))
-    folder.write_json(SHEET, asdict(sheet))
+    folder.write_json(QUESTION_SET, asdict(question_set))
 
 
 def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, ...]:

@@ -6,7 +6,12 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.arms.questions import TABLE, QuestionArm
-from tailorbird.arms.questions.question_set import ANSWERS, ArmAnswers, Sheet, read_sheet
+from tailorbird.arms.questions.question_set import (
+    ANSWERS,
+    ArmAnswers,
+    QuestionSet,
+    read_question_set,
+)
 from tailorbird.arms.worker import outcome_of
 from tailorbird.config import Config
 from tailorbird.lazy_import import leaf
@@ -25,7 +30,7 @@ class QuestionJob:
 
     arm: QuestionArm
     config: Config
-    sheet: Sheet
+    question_set: QuestionSet
     folder: RunFolder
     run: RunFolder
     deadline: float | None = None
@@ -43,7 +48,7 @@ def main(run: str, arm: str) -> int:
         job = QuestionJob(
             arm=TABLE[plain["name"]],
             config=Config.model_validate(plain["config"]),
-            sheet=read_sheet(RunFolder(run)),
+            question_set=read_question_set(RunFolder(run)),
             folder=folder,
             run=RunFolder(run),
             deadline=deadline,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from tailorbird.runs.folder import RunFolder
 
-SHEET, ANSWERS = "data/questions.json", "answers.json"
+QUESTION_SET, ANSWERS = "data/questions.json", "answers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class QuestionSet:
     """All questions of a comparison.
 
     Attributes:
@@ -86,7 +86,7 @@ class ArmAnswers:
     """An arm's answers and their cost.
 
     Attributes:
-        test, changed, unchanged: Answers in the order of the sheet.
+        test, changed, unchanged: Answers in the order of the question set.
         seconds: Time to answer the test questions.
         load_seconds: Time before the first of them.
         train_seconds: Time of its own training, or None.
@@ -106,13 +106,13 @@ class ArmAnswers:
     notes: tuple[str, ...] = ()
 
 
-def read_sheet(run: RunFolder) -> Sheet:
+def read_question_set(run: RunFolder) -> QuestionSet:
     """Return a run's questions.
 
     Raises:
         UserError: They are missing or damaged.
     """
-    return run.read_as(SHEET, Sheet)
+    return run.read_as(QUESTION_SET, QuestionSet)
 
 
 def read_outputs(folder: RunFolder) -> ArmAnswers | None:

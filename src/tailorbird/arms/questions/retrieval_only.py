@@ -17,17 +17,17 @@ from tailorbird.runs.environment import peak_memory_bytes
 
 
 def answers(job: QuestionJob) -> ArmAnswers:
-    """Answer every question of the sheet."""
+    """Answer every question of the set."""
     started = time.perf_counter()
     copies = job.arm.context == "shots"
-    look = _nearest if copies else _quoting(job.sheet.store, job.sheet.passages)
+    look = _nearest if copies else _quoting(job.question_set.store, job.question_set.passages)
     loaded = time.perf_counter()
-    test = tuple(map(look, job.sheet.test))
+    test = tuple(map(look, job.question_set.test))
     seconds = time.perf_counter() - loaded
     return ArmAnswers(
         test=test,
-        changed=() if copies else tuple(map(look, job.sheet.changed)),
-        unchanged=() if copies else tuple(map(look, job.sheet.unchanged)),
+        changed=() if copies else tuple(map(look, job.question_set.changed)),
+        unchanged=() if copies else tuple(map(look, job.question_set.unchanged)),
         seconds=seconds,
         load_seconds=loaded - started,
         peak_memory_bytes=peak_memory_bytes(),

@@ -62,7 +62,7 @@ def tune_arm(job: QuestionJob) -> Tuning:
     longest = job.config.questions.answer_tokens
     job.folder.write_json(TASK, {"task": TASK_NAME, "max_new_tokens": longest})
     save_kind(job.folder, TrainedArm.key, TASK_NAME)
-    settings: dict[str, str | float | int] = {"rows": len(job.sheet.train)}
+    settings: dict[str, str | float | int] = {"rows": len(job.question_set.train)}
     if job.arm.tuned == "raft":
         settings["share with the right passage"] = best
     if len(losses) > 1:
@@ -77,7 +77,7 @@ def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> ArmJob:
     config = for_arm(job.config, method)
     validation = _validation(job)
     split = Split(
-        train=_examples(job, job.sheet.train, share),
+        train=_examples(job, job.question_set.train, share),
         validation=validation,
         test=validation,
         labels=(),
@@ -91,7 +91,7 @@ def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Ex
     if job.arm.tuned != "raft":
         return tuple(conversation(item, (), _answer(item)) for item in items)
     rng = np.random.default_rng(job.config.questions.seed)
-    rows = raft_passages(items, job.sheet.passages, share, rng)
+    rows = raft_passages(items, job.question_set.passages, share, rng)
     return _with_passages(job, list(zip(items, rows, strict=True)))
 
 
@@ -105,8 +105,10 @@ def _with_passages(
 def _validation(job: QuestionJob) -> tuple[Example, ...]:
     """Return the validation prompts as at answer time: with retrieved passages, for any share."""
     if job.arm.tuned != "raft":
-        return _examples(job, job.sheet.validation, 1.0)
-    pairs = [(item, item.found[: job.sheet.passages]) for item in job.sheet.validation]
+        return _examples(job, job.question_set.validation, 1.0)
+    pairs = [
+        (item, item.found[: job.question_set.passages]) for item in job.question_set.validation
+    ]
     return _with_passages(job, pairs)
 
 

@@ -21,7 +21,7 @@ from tailorbird.tasks.base_model import Answering
 
 
 def answers(job: QuestionJob) -> ArmAnswers:
-    """Load or train the arm's model, and answer every question of the sheet.
+    """Load or train the arm's model, and answer every question of the set.
 
     Raises:
         UserError: The model cannot be loaded, cannot generate, or its context is too short.
@@ -30,13 +30,13 @@ def answers(job: QuestionJob) -> ArmAnswers:
     started = time.perf_counter()
     asker: _Asker = _Served(job) if job.config.ask.endpoint else _local(job)
     loaded = time.perf_counter()
-    test = asker.read(job.sheet.test, job.arm.name)
+    test = asker.read(job.question_set.test, job.arm.name)
     seconds = time.perf_counter() - loaded
     moves = job.arm.context in ("passages", "gold")
     outputs = ArmAnswers(
         test=test,
-        changed=asker.read(job.sheet.changed) if moves else (),
-        unchanged=asker.read(job.sheet.unchanged) if moves else (),
+        changed=asker.read(job.question_set.changed) if moves else (),
+        unchanged=asker.read(job.question_set.unchanged) if moves else (),
         seconds=seconds,
         load_seconds=loaded - started,
         peak_memory_bytes=asker.peak_memory_bytes(),
@@ -59,7 +59,7 @@ def _local(job: QuestionJob) -> "_Reader":
 
 
 class _Asker:
-    """Answers the questions of a sheet with the arm's context before each."""
+    """Answers the questions of a set with the arm's context before each."""
 
     def __init__(self, job: QuestionJob) -> None:
         self.job = job
@@ -74,7 +74,7 @@ class _Asker:
 
     def notes(self, test: Sequence[Output]) -> tuple[str, ...]:
         """Return notes on the context that did not fit."""
-        wishes = self.counts_of(self.job.sheet.test)
+        wishes = self.counts_of(self.job.question_set.test)
         fewer = sum(o.shown < w for o, w in zip(test, wishes, strict=True))
         if not fewer:
             return ()
@@ -96,7 +96,7 @@ class _Asker:
         """Return the passages intended before a question."""
         if self.job.arm.context == "gold":
             return () if item.gold is None else (item.gold,)
-        return item.found[: self.job.sheet.passages] if self.job.arm.retrieves else ()
+        return item.found[: self.job.question_set.passages] if self.job.arm.retrieves else ()
 
     def example(self, item: Item, count: int) -> Example:
         """Return a question after `count` passages or examples."""
