@@ -17,8 +17,13 @@ import pytest
 from terminal import FAST, PATIENCE, Tailor
 from test_tune_flow import lines_of, start, wait_for
 
+import tailorbird
 import tiny
 from tailorbird.records import report_from_json
+from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.split import load_split
+from tailorbird.tasks.answer_scoring import load_values, save_values
+from tailorbird.tasks.registry import get_task
 
 LABELLED = {"food": "eat it", "space": "look up", "sport": "play it"}
 ARMS = ("nearest", "base", "rag", "lora", "prompt", "rag+best")
@@ -90,6 +95,19 @@ def by_name(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def rows_of(run: Path, arm: dict[str, Any]) -> list[dict[str, Any]]:
     lines = (run / arm["run"] / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def check_losses_are_read_alone(run: Path) -> None:
+    """Check that the reload check compares the same batches, and names a reason."""
+    folder = RunFolder(run)
+    values, split = load_values(folder), load_split(folder)[0]
+    alone = values["check/loss_sums"]
+    assert alone == pytest.approx(values["test/loss_sums"][: len(alone)], rel=1e-2)
+    save_values(folder, values | {"check/loss_sums": alone + 1})
+    with tailorbird.load(run) as predictor:
+        check = get_task(split.task).reload_check(predictor, folder, split)
+    save_values(folder, values)
+    assert (check.identical, bool(check.why)) == (False, True)
 
 
 def check_report(report: dict[str, Any], kind: str, headline: str) -> None:
@@ -435,6 +453,7 @@ def test_plain_text_is_read_on(tiny_decoder: Path, place: Path, tmp_path: Path) 
     assert arm.test["perplexity"].value == pytest.approx(np.exp(arm.test["loss"].value))
     assert arm.reload is not None
     assert arm.reload.identical, arm.reload
+    check_losses_are_read_alone(run)
     assert (run / "predictions.jsonl").read_text() == ""
     # Every token of a text but its first is trained: nothing is for reading only.
     trained = [piece.trained for text in report.data.shown for piece in text]

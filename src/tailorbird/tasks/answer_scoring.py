@@ -36,12 +36,19 @@ class Marked:
     Attributes:
         check: The first tokens of the first answers, generated alone for the reload check: in
             another batch, rounding could change a tie.
+        check_losses: The losses of the first sequences, read alone for the same reason.
     """
 
     answers: AnswerScores | None
     test: SequenceLosses | None
     validation: SequenceLosses | None
     check: tuple[str, ...] = ()
+    check_losses: SequenceLosses | None = None
+
+
+def first_losses(answering: Answering, tokens: Tokens) -> SequenceLosses:
+    """Return the losses of the first sequences, read alone, for the reload check."""
+    return token_losses(answering, tokens.take(np.arange(min(ANSWERED_AGAIN, len(tokens)))))
 
 
 def token_losses(answering: Answering, tokens: Tokens, title: str = "") -> SequenceLosses:
@@ -70,6 +77,7 @@ def score_and_save(
         check=answering.check(
             [test.questions.tokens.prompts[i] for i in range(_checked(test))], test.max_new_tokens
         ),
+        check_losses=first_losses(answering, test.sequences),
     )
     forgetting = None
     if reference is not None:
@@ -140,6 +148,8 @@ def values_of(marked: Marked, test: WritingTest) -> dict[str, np.ndarray]:
         if losses is not None:
             values[f"{part}/loss_sums"] = losses.loss_sums
             values[f"{part}/token_counts"] = losses.counts
+    if marked.check_losses is not None:
+        values["check/loss_sums"] = marked.check_losses.loss_sums
     return values
 
 

@@ -299,8 +299,11 @@ class HeadTask(Task):
             apart = apart / np.maximum(1.0, np.abs(saved))  # relative, since values have any scale
         difference = float(apart.max())
         changed = self.changed(again, saved, predictor.target)
+        identical = difference <= _ROUNDING and not changed
         why = f"{changed} predicted labels changed" if changed else ""
-        return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
+        if not identical and not changed:
+            why = "predictions changed by more than rounding"
+        return ReloadCheck(identical, len(texts), difference, why)
 
 
 def worst(
