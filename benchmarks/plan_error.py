@@ -8,7 +8,8 @@ machine does.
 Three constants of a CPU (the process before a model, the allocator's share without and with
 gradient checkpointing) were chosen by the cells of builtin:minilm and builtin:tutor; the other
 cells test those, but for what the heap keeps of weights that QLoRA packs, which was chosen on all
-cells of QLoRA. Peers are judged on the same cells: `accelerate estimate-memory` (four times the
+cells of QLoRA, and for what it keeps after a backward pass, which was measured on eight layers of
+the BERT. Peers are judged on the same cells: `accelerate estimate-memory` (four times the
 weights in fp32, which is also the rule of 16 bytes a parameter), with the same process around it.
 
 Cells that are done are kept in --results, so that a run that was stopped goes on. Prints one JSON

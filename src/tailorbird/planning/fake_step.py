@@ -34,10 +34,12 @@ class Account:
     Attributes:
         peak: The peak in bytes.
         parts: The live bytes at the peak, by kind.
+        loose: The live bytes besides gradients when the loss is computed.
         flops: Of matrix products and attention, backward passes included.
     """
 
     peak: int = 0
+    loose: int = 0
     parts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     flops: int = 0
 
@@ -97,6 +99,10 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._alive > self.account.peak:
             self.account.peak = self._alive
             self.account.parts = dict(self._by_kind)
+
+    def mark_loose(self) -> None:
+        """Note what is alive now, which is linear in the number of layers, as a peak is not."""
+        self.account.loose = self._alive - self._by_kind["gradients"]
 
     def close(self) -> None:
         """Release the parameters."""
@@ -190,6 +196,7 @@ def training_step(
     with live:
         with _autocast(device):
             loss = loss_sum()
+            live.mark_loose()
         live.kind = "temporary"
         loss.backward()
     live.close()

@@ -127,7 +127,7 @@ def _stepped(
 
 def _named(phase: str, account: "Account") -> dict[str, float]:
     parts = {f"{phase}.{kind}": float(size) for kind, size in account.parts.items()}
-    return parts | {f"{phase}.peak": float(account.peak)}
+    return parts | {f"{phase}.peak": float(account.peak), f"{phase}.loose": float(account.loose)}
 
 
 def _quantised(base: "Base") -> Iterator["nn.Parameter"]:

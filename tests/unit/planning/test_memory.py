@@ -295,3 +295,15 @@ def test_a_gpu_without_room_for_more_writes_answers_one_by_one() -> None:
     assert memory_terms._written_at_once(work, CARD.device) == (1, 2048)
     # A CPU writes as many as 16,384 tokens hold.
     assert memory_terms._written_at_once(work, FP32) == (8, 2048)
+
+
+def test_all_gradients_exist_when_the_heap_still_keeps_the_step() -> None:
+    """With few short texts, what a CPU's process holds is highest after the backward pass."""
+    config = asked(str(SHAPES / "bert-base.json"), "full", batch_size=1)
+    here = Device("cpu", "bf16", "cpu in bf16")
+    plan = plan_memory(read_shape(config.model), config, Work(LABELS, 8), here)
+    size = {term.name: term.bytes for term in plan.terms}
+    assert plan.phase == "train" and size["gradients"] == 4 * plan.trained
+    # The matrices of the layers are cast to bf16, and most of that stays with the heap.
+    layers = 12 * 12 * 768**2
+    assert 0.7 * 2 * layers < size["allocator"] < 1.2 * 2 * layers
