@@ -30,7 +30,7 @@ FAILURES = {
     "not found": "the passages did not hold the answer",
     "misread": "the passages held the answer, but the answer given is different",
     "refused": "it answered that it does not know",
-    "invented": "it answered although the documents hold no answer",
+    "invented": "it answered wrongly without passages, or although the documents hold no answer",
 }
 
 Cell = Callable[[QuestionArmReport], str]
