@@ -164,8 +164,8 @@ def _weights(
     return sizes
 
 
-Step = tuple[Callable[[], Any], Callable[[], Any], int]
-"""Loss of a micro-batch, forward pass without gradients, and micro-batches per batch."""
+Step = tuple[Callable[[], Any], Callable[[], Any], float]
+"""Loss of a micro-batch, forward pass without gradients, and full micro-batches per batch."""
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def _label_step(
         model(**labels.inputs(np.arange(read))).logits.float()
 
     with fastest_attention(model, device):
-        parts = -(-settings.batch_size // most)
+        parts = settings.batch_size / most
         yield lambda: labels.loss_sum(model, np.arange(most)), forward, parts
 
 
@@ -247,7 +247,7 @@ def _writing_step(
     tokens = Tokens(ids, trained, [], np.arange(rows))
     way: Way = "packed" if settings.packing else "padded"
     reader = Reader(model, here, tokens, way=way)
-    parts = -(-settings.batch_size // at_once)
+    parts = settings.batch_size / at_once
     with reader.reading():
         yield (
             lambda: reader.loss_sum(tokens, np.arange(at_once)),
