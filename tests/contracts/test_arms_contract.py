@@ -131,7 +131,7 @@ def test_it_writes_or_says_that_it_does_not(
     if predictor.spec.streams:
         assert "".join(predictor.stream(TEXTS[0])) == predictor.predict(TEXTS[:1])[0].text
     else:
-        with pytest.raises(UserError, match="writes nothing"):
+        with pytest.raises(UserError, match="cannot generate text"):
             predictor.stream(TEXTS[0])
 
 
