@@ -452,7 +452,7 @@ def test_plain_text_is_read_on(tiny_decoder: Path, place: Path, tmp_path: Path) 
     assert set(arm.test) == {"loss", "perplexity"}
     assert arm.test["perplexity"].value == pytest.approx(np.exp(arm.test["loss"].value))
     assert arm.reload is not None
-    assert arm.reload.identical, arm.reload
+    assert arm.reload.identical and arm.reload.examples, arm.reload
     check_losses_are_read_alone(run)
     assert (run / "predictions.jsonl").read_text() == ""
     # Every token of a text but its first is trained: nothing is for reading only.

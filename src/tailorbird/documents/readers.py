@@ -54,6 +54,8 @@ def read_file(
     suffix = _true_suffix(path, suffix) or suffix
     if suffix in UNREAD:
         raise Unreadable(UNREAD[suffix])
+    if not path.stat().st_size:
+        raise Unreadable("the file is empty")
     if suffix in ARCHIVES:
         return ARCHIVES[suffix](path, source, options, allowance or Allowance(), read_file)
     kind, words, module, name = READERS.get(suffix, READERS[".txt"])

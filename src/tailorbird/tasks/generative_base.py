@@ -135,7 +135,8 @@ class WritingTask(Task):
     ) -> ArmReport:  # fmt: skip
         """See `Task.join`."""
         values = [load_values(folder) for folder in folders]
-        stacked = {name: np.stack([each[name] for each in values]) for name in values[0]}
+        tests = [name for name in values[0] if name.startswith("test/")]
+        stacked = {name: np.stack([each[name] for each in values]) for name in tests}
         means = {
             name: sum(each.validation[name].value for each in reports) / len(reports)
             for name in report.validation
@@ -164,18 +165,20 @@ class WritingTask(Task):
         saved = read_task(folder).check
         examples = {example.row: example for example in split.test}
         again = predictor.check([examples[row] for row in saved.rows])
-        difference = 0.0
+        difference, count = 0.0, 0
         if not predictor.shows_examples:
-            difference = self._difference_in_losses(predictor.answering, folder, split)
+            difference, count = self._difference_in_losses(predictor.answering, folder, split)
         changed = sum(a != b for a, b in zip(again, saved.texts, strict=True))
         why = f"{changed} answers changed" if changed else ""
         identical = difference <= _ROUNDING and not changed
         if not identical and not changed:
             why = "losses per token changed by more than rounding"
-        return ReloadCheck(identical, len(saved.texts), difference, why)
+        return ReloadCheck(identical, max(count, len(saved.texts)), difference, why)
 
-    def _difference_in_losses(self, answering: Answering, folder: RunFolder, split: Split) -> float:
-        """Return the largest difference from the saved losses, per token.
+    def _difference_in_losses(
+        self, answering: Answering, folder: RunFolder, split: Split
+    ) -> tuple[float, int]:
+        """Return the largest difference from the saved losses, per token, and of how many texts.
 
         Older runs only have the losses of the whole test, whose batches round otherwise in bf16.
         """
@@ -184,7 +187,7 @@ class WritingTask(Task):
         again, saved = first_losses(answering, tokens), load_values(folder)
         losses = saved.get("check/loss_sums", saved["test/loss_sums"])
         differences = np.abs(again.loss_sums - losses[: len(again.loss_sums)])
-        return float((differences / np.maximum(1, again.counts)).max())
+        return float((differences / np.maximum(1, again.counts)).max()), len(differences)
 
 
 @dataclass(frozen=True)

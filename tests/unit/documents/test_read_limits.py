@@ -123,6 +123,8 @@ def test_pdf_without_text(tmp_path: Path, made: Any) -> None:
         ("m.html", b"<html><script>x</script></html>", "no text in it: a page that"),
         ("n.msg", b"no message", "damaged or no Outlook message"),
         ("o.docx", b"", "the file is empty"),
+        ("s.pdf", b"", "the file is empty"),
+        ("t.zip", b"", "the file is empty"),
         ("p.ipynb", b"{}", "damaged or no notebook"),
         ("q.rtf", b"words", "not an RTF"),
         ("r.eml", b"\n\nno header", "not an e-mail"),

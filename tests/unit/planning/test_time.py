@@ -78,6 +78,11 @@ def test_a_card_takes_its_share_of_the_data_sheet() -> None:
     assert plan is not None and plan.price is None and "not measured" in plan.how
     batches = 100 / 8
     assert plan.epoch_seconds == pytest.approx(batches * memory.flops / (SHARE * 989e12), rel=1e-6)
+    # A batch of 9 in micro-batches of 8 takes nine eighths of the operations, not twice as many.
+    train = config.train.model_copy(update={"batch_size": 9, "micro_batch_size": 8})
+    config = config.model_copy(update={"train": train})
+    nine = Planner(shape, config, Work(None, 512, rows=100)).memory("lora", place)
+    assert nine.flops == pytest.approx(memory.flops * 9 / 8)
     # A card whose rate is not known, only its memory.
     assert plan_time(planner, memory, place_of("80GB"), None) is None
 
