@@ -190,7 +190,7 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
         raise UserError(
             f"prompt {full[0]} of {len(prompts)} has {lengths[full[0] - 1]:,} tokens and the "
             f"model reads at most {context:,}: no room for an answer"
-            + (f" (nor after {len(full) - 1} others)" if len(full) > 1 else ""),
+            + (f" (prompts too long: {len(full)})" if len(full) > 1 else ""),
             "shorten it, or use a model with a longer context",
         )
     short = sum(length + sampling.max_new_tokens > context for length in lengths)

@@ -174,7 +174,7 @@ def test_numbers_of_pairs_go_to_sentence_vectors(
 
 
 def test_a_model_with_a_decoder_of_its_own_is_refused() -> None:
-    with pytest.raises(UserError, match="type t5 cannot read") as caught:
+    with pytest.raises(UserError, match="type t5 cannot encode") as caught:
         bi_encoder_class(T5Config())
     assert "model.pairs=cross-encoder" in caught.value.fix
 

@@ -220,13 +220,15 @@ def test_no_answer_passes_the_last_position(
 
 def test_prompts_without_room_or_words_are_refused(writer: Writer) -> None:
     base, model = writer("gpt2")
-    with pytest.raises(UserError, match=r"prompt 2 of 3 has 128 tokens and the model reads 128"):
+    with pytest.raises(
+        UserError, match=r"prompt 2 of 3 has 128 tokens and the model reads at most 128"
+    ):
         generate(model, base.tokenizer, prompts(500, (5, 128, 130)), Sampling(4), CPU)
     with pytest.raises(UserError, match=r"prompt 2 of 2 is empty"):
         check_room(model, [*prompts(500, (5,)), np.empty(0, dtype=np.int32)], Sampling(4))
     assert generate(model, base.tokenizer, [], Sampling(4), CPU) == []
     _, tuned = writer("gpt2", "prompt")
-    with pytest.raises(UserError, match=r"has 123 tokens and the model reads 123"):
+    with pytest.raises(UserError, match=r"has 123 tokens and the model reads at most 123"):
         list(stream(tuned, base.tokenizer, prompts(500, (123,))[0], Sampling(4), CPU))
 
 
