@@ -94,8 +94,8 @@ def compare(
     flags = {"data.train": joined(data), "model.name": model, "search.trials": search}
     flags |= settings_of("data", vars(rows)) | settings_of("questions", vars(questions))
     settled = run.make_config(flags | arms.settings())
+    from tailorbird.flows.open_run import run_folder
     from tailorbird.flows.questions import asks_questions
-    from tailorbird.flows.run_folder import run_folder
 
     folder, command = run_folder(settled, "compare", resume=run.resume), command_line()
     if asks_questions(settled, run.resume):

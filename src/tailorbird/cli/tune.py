@@ -79,7 +79,7 @@ def tune(
     flags |= settings_of("data", examples)
     flags |= settings_of("train", training | {"processes": processes})
     settled = run.make_config(flags)
-    from tailorbird.flows.run_folder import run_folder
+    from tailorbird.flows.open_run import run_folder
     from tailorbird.flows.tune import tune as flow
     from tailorbird.processes import follows
     from tailorbird.report.comparison_table import print_report
@@ -97,8 +97,8 @@ def _tune_retriever(
         raise UserError("which knowledge base is it for?", "add --store KB")
     if qrels is not None and queries is None:
         raise UserError("--qrels needs the queries they judge", "add --queries FILE")
+    from tailorbird.flows.open_run import run_folder
     from tailorbird.flows.publish_retriever import tune_store
-    from tailorbird.flows.run_folder import run_folder
     from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.report.retriever import print_retriever
 

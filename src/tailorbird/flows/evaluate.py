@@ -12,7 +12,7 @@ from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
 from tailorbird.data.read import read_examples
 from tailorbird.errors import UserError
-from tailorbird.flows.run_folder import circumstances, write_report
+from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.metrics.custom import is_custom
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections

@@ -13,7 +13,7 @@ from tailorbird.config import Config
 from tailorbird.data.question_files import read_questions
 from tailorbird.errors import UserError
 from tailorbird.flows.ask import make_writer
-from tailorbird.flows.run_folder import circumstances, write_report
+from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.metrics.answer_scores import score_answers
 from tailorbird.metrics.intervals import Floats, Groups

@@ -10,8 +10,8 @@ from tailorbird.config import METHODS, Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import AUTO, CurvePlace, check_curve, curve_arm, learning_curve
+from tailorbird.flows.open_run import opened, run_folder
 from tailorbird.flows.prepare import read_and_check, with_default_model
-from tailorbird.flows.run_folder import opened, run_folder
 from tailorbird.planning.device_fit import Planner, peers
 from tailorbird.planning.devices import PlannedDevice, place_of, table_places
 from tailorbird.planning.model_shape import read_shape

@@ -13,7 +13,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.flows.run_folder import circumstances, opened, run_folder, write_report
+from tailorbird.flows.open_run import circumstances, opened, run_folder, write_report
 from tailorbird.flows.tune_retriever import RetrieverData, Tuned, tune_embedder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.knowledge.protocols import Knowledge

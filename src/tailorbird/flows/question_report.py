@@ -15,7 +15,7 @@ from tailorbird.arms.questions.question_set import (
     QuestionSet,
 )
 from tailorbird.config import Config
-from tailorbird.flows import run_folder
+from tailorbird.flows import open_run
 from tailorbird.metrics.answer_match import Candidates, Outcome
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.question_scores import (
@@ -102,7 +102,7 @@ def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
     """Score the answers, and write report, page and predictions to the run folder."""
     report, marked = _report(run)
     folder.write_rows(PREDICTIONS, _rows(run, marked))
-    run_folder.write_report(report, render_questions(report), folder)
+    open_run.write_report(report, render_questions(report), folder)
     return report
 
 
@@ -157,7 +157,7 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
         comparisons=comparisons,
         model=without_place(run.config.model.name),
         headline=judge.headline,
-        **run_folder.circumstances(run.config, run.command, run.started),
+        **open_run.circumstances(run.config, run.command, run.started),
     )
     return report, marked
 

@@ -20,6 +20,7 @@ from tailorbird.config import Config, dump_config, load_config
 from tailorbird.data.question_files import read_answers
 from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
 from tailorbird.errors import Interrupted, UserError
+from tailorbird.flows.open_run import opened, reproduce, run_folder
 from tailorbird.flows.question_budget import within_budget
 from tailorbird.flows.question_change import Change, make_change
 from tailorbird.flows.question_report import Facts, QuestionRun, write_report
@@ -30,7 +31,6 @@ from tailorbird.flows.question_set import (
     piece_of,
     with_shots,
 )
-from tailorbird.flows.run_folder import opened, reproduce, run_folder
 from tailorbird.models.device import choose
 from tailorbird.rag.retrieval_analysis import Names
 from tailorbird.records import Chunk, Question, QuestionsReport

@@ -16,8 +16,8 @@ from tailorbird.arms.worker import run_planned
 from tailorbird.config import Config, check_method
 from tailorbird.data.group_split import make_folds
 from tailorbird.errors import UserError
+from tailorbird.flows.open_run import opened, reproduce, run_folder
 from tailorbird.flows.prepare import Prepared, prepare
-from tailorbird.flows.run_folder import opened, reproduce, run_folder
 from tailorbird.flows.tuning_report import TuningRun, write_tuning_report
 from tailorbird.metrics.display import metric
 from tailorbird.metrics.metric_facts import metric_words

@@ -11,8 +11,8 @@ from tailorbird import log
 from tailorbird.arms.label_errors import DOUBTS
 from tailorbird.arms.process import SECOND_LOOK, TRUST
 from tailorbird.data.check import summarise
+from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.run_folder import circumstances, write_report
 from tailorbird.metrics.intervals import design_effect
 from tailorbird.metrics.metric_facts import unit
 from tailorbird.metrics.significance import Outcomes, compare, difference, method_score

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from tailorbird.errors import UserError
+from tailorbird.knowledge.bm25 import pack, pack_rows, ranked, unpack, unpack_rows
 from tailorbird.knowledge.index_terms import terms_to_find, terms_to_index
 from tailorbird.knowledge.memory_index import best
 from tailorbird.knowledge.postgres import PostgresDatabase
 from tailorbird.knowledge.postgres_server import Server
-from tailorbird.knowledge.postings import pack, pack_rows, ranked, unpack, unpack_rows
 from tailorbird.knowledge.protocols import Ranking
 
 # An exact search of this many rows takes 10 ms on a core.

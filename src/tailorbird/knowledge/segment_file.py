@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tailorbird.knowledge.bm25 import ENTRY, packed_terms
 from tailorbird.knowledge.index_terms import keys_to_index
 from tailorbird.knowledge.memory_index import coded
-from tailorbird.knowledge.postings import ENTRY, packed_terms
 
 _ALIGNMENT = 64
 _BLOCK = 8192
@@ -36,7 +36,7 @@ class Segment:
         lengths: ``[n]`` uint32, the number of terms in each text.
         keys: ``[t]`` uint64, increasing, of the terms.
         ends: ``[t]`` int64, the end of each term's entries.
-        entries: ``[e]`` of `postings.ENTRY`, whose rows are places.
+        entries: ``[e]`` of `bm25.ENTRY`, whose rows are places.
 
     Raises:
         ValueError: The file is damaged.

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tailorbird.errors import UserError
+from tailorbird.knowledge.bm25 import ranked
 from tailorbird.knowledge.index_terms import key_of, terms_to_find
 from tailorbird.knowledge.memory_index import (
     best,
@@ -27,7 +28,6 @@ from tailorbird.knowledge.memory_index import (
     near,
     products_of,
 )
-from tailorbird.knowledge.postings import ranked
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.segment_file import Segment, merge_segments, write_segment
 from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
