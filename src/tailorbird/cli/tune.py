@@ -78,14 +78,17 @@ def tune(
     flags |= {"compare.ray": ray}
     flags |= settings_of("data", examples)
     flags |= settings_of("train", training | {"processes": processes})
-    settled = run.make_config(flags)
+    _tune_model(run, run.make_config(flags))
+
+
+def _tune_model(run: options.RunOptions, config: Config) -> None:
     from tailorbird.flows.open_run import run_folder
     from tailorbird.flows.tune import tune as flow
     from tailorbird.processes import follows
     from tailorbird.report.comparison_table import print_report
 
-    folder = None if follows() else run_folder(settled, "tune", resume=run.resume)
-    report = flow(settled, folder, resume=run.resume, command=command_line())
+    folder = None if follows() else run_folder(config, "tune", resume=run.resume)
+    report = flow(config, folder, resume=run.resume, command=command_line())
     show_report(report, run.json, folder.path if folder else None, print_report)
 
 

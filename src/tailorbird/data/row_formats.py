@@ -96,7 +96,7 @@ def _by_columns(table: Table, options: ExampleOptions) -> Form | None:
     answer = form.columns.get("label") or form.columns.get("output")
     raise UserError(
         f"{table.path}: should {label!r} (a label) or {answer!r} (a written answer) be learned?",
-        f"set --set data.task=classification or {_GENERATION}",
+        f"use --set data.task=classification or {_GENERATION}",
     )
 
 

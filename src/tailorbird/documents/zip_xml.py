@@ -28,8 +28,6 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         start = file.read(4)
     if start == _OLE:
         raise Unreadable("encrypted with a password, or in the Office format of before 2007")
-    if not start:
-        raise Unreadable("the file is empty")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:

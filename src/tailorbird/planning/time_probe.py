@@ -43,7 +43,7 @@ class Pace:
     Attributes:
         train_seconds: Time to train on an example.
         read_seconds: Time of a forward pass for one.
-        start_seconds: Time from the loaded model to the first step.
+        start_seconds: Time from the loaded model to the first step, without reading for a new head.
     """
 
     train_seconds: float
@@ -82,22 +82,20 @@ def probe(shape: Shape, config: Config, work: Work, device: Device, flops: float
         line = times[0] + (shape.layers - deep[0]) / (deep[1] - deep[0]) * (times[1] - times[0])
     train, read, start = (float(t) for t in np.maximum(line, times[-1]))
     if settings.head_start:
-        from tailorbird.train.head_init import MOST_EXAMPLES
-
-        examples = min(work.rows, MOST_EXAMPLES)
-        start += examples * read + _head_seconds(work, examples, shape.size("hidden_size", 768))
+        start += _head_seconds(work, shape.size("hidden_size", 768))
     return Pace(train, read, start)
 
 
-def _head_seconds(work: Work, examples: int, width: int) -> float:
-    """Return the time to fit a new head on the features of `examples` (`train/head_init.py`)."""
-    from tailorbird.train.head_init import fit_head
+def _head_seconds(work: Work, width: int) -> float:
+    """Return the time to fit a new head on the features of examples (`train/head_init.py`)."""
+    from tailorbird.train.head_init import MOST_EXAMPLES, fit_head
 
     target = work.target
     assert target is not None
     outputs = len(target.labels)
     if TASKS[target.task].per_word or not outputs:
         return 0.0
+    examples = min(work.rows, MOST_EXAMPLES)
     rows = min(examples, max(_HEAD_ROWS, outputs))
     random = np.random.default_rng(0)
     targets = np.arange(rows) % outputs

@@ -32,8 +32,6 @@ def plan_time(
     method = memory.method
     work, config = planner.work, for_arm(planner.config, method)
     settings = settings_for(planner.shape, config, get_method(method), work)
-    from tailorbird.train.head_init import MOST_EXAMPLES
-
     if place.here and memory.bytes * HEADROOM <= place.capacity_bytes and planner.shape.config:
         from tailorbird.planning.time_probe import probe
 
@@ -44,11 +42,15 @@ def plan_time(
         flops = memory.flops / settings.batch_size * work.mean_length / work.length
         each = flops / (SHARE * place.flops)
         read = each * READING
-        start = min(work.rows, MOST_EXAMPLES) * read if settings.head_start else 0.0
+        start = 0.0
         share = f"{100 * SHARE:.0f} % of the products per second"
         how = f"{share} in the maker's data sheet; not measured"
     else:
         return None
+    if settings.head_start:
+        from tailorbird.train.head_init import MOST_EXAMPLES
+
+        start += min(work.rows, MOST_EXAMPLES) * read
     steps = math.ceil(work.rows / settings.batch_size)
     total = max(1, round(steps * settings.epochs))
     validations = math.ceil(total / settings.steps_between_validations(steps))

@@ -111,3 +111,13 @@ class Task(ABC):
         """Return the indices of the test examples with an arm's worst errors."""
         index = {example.row: i for i, example in enumerate(split.test)}
         return {index[answer["row"]] for answer in report[self.worst_field]}
+
+
+def reload_result(
+    examples: int, difference: float, rounding: float, numbers: str, changed: int, outputs: str
+) -> ReloadCheck:
+    """Return a check's result: no output may change, and `numbers` differ by `rounding` at most."""
+    why = f"{changed} {outputs} changed" if changed else ""
+    if not changed and not difference <= rounding:
+        why = f"{numbers} changed by more than rounding"
+    return ReloadCheck(not why, examples, difference, why)

@@ -21,7 +21,7 @@ from tailorbird.tasks.answer_scoring import (
     test_scores,
 )
 from tailorbird.tasks.arm_job import read_task
-from tailorbird.tasks.base import Places, Task
+from tailorbird.tasks.base import Places, Task, reload_result
 from tailorbird.tasks.base_model import Answering
 from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest
@@ -169,11 +169,8 @@ class WritingTask(Task):
         if not predictor.shows_examples:
             difference, count = self._difference_in_losses(predictor.answering, folder, split)
         changed = sum(a != b for a, b in zip(again, saved.texts, strict=True))
-        why = f"{changed} answers changed" if changed else ""
-        identical = difference <= _ROUNDING and not changed
-        if not identical and not changed:
-            why = "losses per token changed by more than rounding"
-        return ReloadCheck(identical, max(count, len(saved.texts)), difference, why)
+        count = max(count, len(saved.texts))
+        return reload_result(count, difference, _ROUNDING, "losses per token", changed, "answers")
 
     def _difference_in_losses(
         self, answering: Answering, folder: RunFolder, split: Split

@@ -28,7 +28,7 @@ from tailorbird.records import (
 )
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import CHECKED
-from tailorbird.tasks.base import Places, Task
+from tailorbird.tasks.base import Places, Task, reload_result
 from tailorbird.tasks.predictions import Answer
 from tailorbird.tasks.scoring import group_ids, load_probabilities, load_target
 
@@ -299,11 +299,9 @@ class HeadTask(Task):
             apart = apart / np.maximum(1.0, np.abs(saved))  # relative, since values have any scale
         difference = float(apart.max())
         changed = self.changed(again, saved, predictor.target)
-        identical = difference <= _ROUNDING and not changed
-        why = f"{changed} predicted labels changed" if changed else ""
-        if not identical and not changed:
-            why = "predictions changed by more than rounding"
-        return ReloadCheck(identical, len(texts), difference, why)
+        return reload_result(
+            len(texts), difference, _ROUNDING, "predictions", changed, "predicted labels"
+        )
 
 
 def worst(
