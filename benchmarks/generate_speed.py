@@ -63,10 +63,10 @@ class Ours:
         from tailorbird.config.schema import ModelConfig
         from tailorbird.models.device import choose
         from tailorbird.models.generate import Sampling
-        from tailorbird.models.load import load_writer
+        from tailorbird.models.load import load_generative
 
         self.device, self.sampling = choose(), Sampling(tokens)
-        base = load_writer(ModelConfig(name=name), self.device)
+        base = load_generative(ModelConfig(name=name), self.device)
         self.model, self.tokenizer = base.model, base.tokenizer
 
     def __call__(self, prompts: list[np.ndarray]) -> list[list[int]]:

@@ -5,7 +5,7 @@ the answers alone, LoRA of rank 16 on every linear layer without dropout, AdamW.
 interleaved (A B C A B C ...), each in a fresh process that loads the same model from disk and times
 the steps after the warm-up:
 
-  tailorbird          tasks/fit_writing.py's own functions and train/loop.py; --micro-rows rows
+  tailorbird          tasks/fit_generative.py's own functions and train/loop.py; --micro-rows rows
                       go through the model at once, as with the others
   trainer             transformers.Trainer + PEFT, bf16, padded batches
   trainer-recompute   that with gradient checkpointing

@@ -51,10 +51,10 @@ def main() -> None:
 
 def _losses(method: str, given: Any) -> dict[str, float]:
     from tailorbird.methods.registry import get_method
-    from tailorbird.train.settings import writing_rate
+    from tailorbird.train.settings import generative_rate
 
     files = [str(data_file(PAIRS, f"pairs_{part}.jsonl")) for part in _PARTS]
-    usual = writing_rate(get_method(method), _width(given.model))
+    usual = generative_rate(get_method(method), _width(given.model))
     found = {}
     for rate in (factor * usual for factor in FACTORS):
         arm = _tuned(method, rate, files, given.model)

@@ -7,7 +7,7 @@ chunking: documents cut for the embedder, by ours and by semantic-text-splitter 
 loading: the files of `tests/bad_inputs.py`, and one good file, by ours and by datasets.
 workers: documents read in processes with limits, by ours and by pebble.
 processes: five processes, one after the other, that import what a trained arm imports: forked from
-    our nest, from multiprocessing's forkserver with the same preload, and started from nothing.
+    our runner, from multiprocessing's forkserver with the same preload, and started from nothing.
 conditions: conditions on metadata, read by ours and by sqlglot.
 endpoint: servers that behave badly, asked by ours and by the openai client.
 embedding: processor seconds until an embedder is there, by ours and by sentence-transformers
@@ -236,14 +236,14 @@ def processes(_: Path) -> dict[str, Any]:
     import multiprocessing
     import subprocess
 
-    from tailorbird.arms.process import PRELOAD, Nest
+    from tailorbird.arms.fork_server import PRELOAD, ForkServer
     from tailorbird.processes import computing
 
-    work = "def main() -> int:\n    import peft, tailorbird.arms.worker\n    return 0\n"
+    work = "def main() -> int:\n    import peft, tailorbird.arms.arm_process\n    return 0\n"
     os.environ |= computing()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
-    with tempfile.TemporaryDirectory() as scratch, Nest() as nest:
+    with tempfile.TemporaryDirectory() as scratch, ForkServer() as runner:
         Path(scratch, "arm_work.py").write_text(work)
         sys.path.append(scratch)
         from arm_work import main as target  # type: ignore[import-not-found]
@@ -255,12 +255,12 @@ def processes(_: Path) -> dict[str, Any]:
 
         line = f"import sys; sys.path.append({scratch!r}); import arm_work; arm_work.main()"
         ways: dict[str, Callable[[], Any]] = {
-            "nest": lambda: nest.run("arm_work"),
+            "runner": lambda: runner.run("arm_work"),
             "forkserver": forked,
             "fresh": lambda: subprocess.run([sys.executable, "-c", line], check=True),
         }
         # What starts from nothing takes as long every time.
-        times = {"nest": 6, "forkserver": 6, "fresh": 2}
+        times = {"runner": 6, "forkserver": 6, "fresh": 2}
         seconds = {name: [timed(way)[0] for _ in range(times[name])] for name, way in ways.items()}
     return {n: {"first": s[0], "median of more": median(s[1:])} for n, s in seconds.items()}
 

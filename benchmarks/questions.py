@@ -96,8 +96,8 @@ def measure_speed(given: Any) -> None:
     """Answer the same questions with their paragraphs in batches, and one by one."""
     import torch
 
-    from tailorbird.arms.questions.prompts import conversation
-    from tailorbird.arms.questions.question_set import Item, PromptPassage
+    from tailorbird.arms.question_arms.prompts import conversation
+    from tailorbird.arms.question_arms.records import Item, PromptPassage
     from tailorbird.config import load_config
     from tailorbird.data.encode_chat import encode_prompts
     from tailorbird.data.question_files import read_answers, read_paragraphs

@@ -17,7 +17,7 @@ INSTALL_TRL = "pip install trl, into an environment of its own that also holds t
 
 
 def tailorbird(setup: Setup) -> dict[str, Any]:
-    """Train one epoch as `tasks/fit_writing.py` does, and return the clock's figures."""
+    """Train one epoch as `tasks/fit_generative.py` does, and return the clock's figures."""
     from dataclasses import replace
 
     from tailorbird import log
@@ -27,8 +27,8 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.base_model import make_base
     from tailorbird.train.loop import TrainJob, train
-    from tailorbird.train.settings import resolve_writing
-    from tailorbird.train.workloads import WritingWork
+    from tailorbird.train.settings import resolve_generative
+    from tailorbird.train.workloads import GenerativeWork
 
     log.quiet_libraries()
     flags: dict[str, Any] = {
@@ -43,9 +43,9 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
     base = make_base(config, device, how)
     tokens = _tokens(setup)
     model = how.attach(base, config)
-    settings = resolve_writing(config, how, len(tokens), base.model.config.hidden_size)
+    settings = resolve_generative(config, how, len(tokens), base.model.config.hidden_size)
 
-    class Watched(WritingWork):
+    class Watched(GenerativeWork):
         def micro_batches(self, indices: Any) -> Any:
             clock.begin_step()
             clock.tokens += int(self.lengths[indices].sum())

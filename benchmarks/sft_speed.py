@@ -6,7 +6,7 @@ whose prompts are three times as long as their answers, the loss on the answers 
 a fresh process that loads the same model from disk, trains one epoch over the same rows and times
 the steps after the first:
 
-  tailorbird            tasks/fit_writing.py's functions and train/loop.py, with their defaults
+  tailorbird            tasks/fit_generative.py's functions and train/loop.py, with their defaults
   trl                   SFTTrainer as it comes: padded, gradient checkpointing, bf16 where that is
                         the faster format here (see --precision)
   trl-kept              gradient_checkpointing=False

@@ -51,7 +51,7 @@ def _compare(model: str, run: Path) -> float:
 def _against_base(run: Path) -> dict[str, Any]:
     from tailorbird.metrics.significance import compare
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.tasks.answer_scoring import headline_values, load_values
+    from tailorbird.tasks.generative_scoring import headline_values, load_values
 
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     name = report["headline"]

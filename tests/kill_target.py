@@ -23,8 +23,8 @@ from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.base_model import make_base
 from tailorbird.tasks.fit_head import make_model
 from tailorbird.train.loop import TrainJob, train
-from tailorbird.train.settings import resolve, resolve_writing
-from tailorbird.train.workloads import LabelWork, WritingWork
+from tailorbird.train.settings import resolve, resolve_generative
+from tailorbird.train.workloads import GenerativeWork, LabelWork
 
 DONE = "done.safetensors"
 _OWN: dict[str, dict[str, Any]] = {
@@ -87,8 +87,8 @@ def _writing(config: Config, folder: str) -> tuple[Any, TrainJob]:
     trained = [np.arange(len(row)) >= int(rng.integers(1, len(row))) for row in ids]
     tokens = Tokens(ids, trained, [], np.arange(len(ids)))
     model = method.attach(base, config)
-    settings = resolve_writing(config, method, len(tokens), 32)
-    work = WritingWork(tokens, model, device, settings)
+    settings = resolve_generative(config, method, len(tokens), 32)
+    work = GenerativeWork(tokens, model, device, settings)
 
     def validate(_: Any) -> tuple[float, float]:
         found = sequence_losses(work.reader, tokens, device)

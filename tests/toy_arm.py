@@ -10,8 +10,8 @@ from tailorbird.data.encode import Text
 from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import CHECKED, ArmJob
+from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_target
 
 
 class LengthArm(Arm):

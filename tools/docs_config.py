@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from tailorbird.arms.questions import TABLE as QUESTION_ARMS
+from tailorbird.arms.question_arms.registry import TABLE as QUESTION_ARMS
 from tailorbird.arms.registry import BEST, TABLE as ARMS
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.config.schema import Config, Section
@@ -176,9 +176,9 @@ def _arms() -> str:
 
 def _writing(tuned: Any) -> str:
     """Return a method's learning rate for written answers, in words."""
-    if tuned.writing_rate is not None:
-        return f"{tuned.writing_rate:g}"
-    return "r" if tuned.writing_factor == 1 else f"{tuned.writing_factor:g} r"
+    if tuned.generative_rate is not None:
+        return f"{tuned.generative_rate:g}"
+    return "r" if tuned.generative_factor == 1 else f"{tuned.generative_factor:g} r"
 
 
 def _plain(value: Any) -> str:
@@ -237,8 +237,9 @@ def _axes() -> str:
          "contracts/test_methods_contract.py", METHODS),
         ("way of answering (an arm)", "one file in `arms/` and a line in `arms/registry.py`",
          "contracts/test_arms_contract.py", ARMS),
-        ("way of answering questions from documents", "one file in `arms/questions/` and a line in "
-         "its `__init__.py`", "flows/test_questions_flow.py", QUESTION_ARMS),
+        ("way of answering questions from documents", "one file in "
+         "`arms/question_arms/` and a line in its `registry.py`", "flows/test_questions_flow.py",
+         QUESTION_ARMS),
         ("store of knowledge bases", "one file in `knowledge/` and a line in "
          "`knowledge/backends.py`", "contracts/test_store_contract.py", BACKENDS),
         ("kind of document", "a reader in `documents/`, whose docstring is the docs entry, and a "

@@ -21,7 +21,7 @@ VERBS = (
     *("index", "ask", "serve", "plan", "doctor"),
 )
 # What `ask` needs for a model or a server that writes, and not for quoting.
-BESIDE_QUOTING = ("tailorbird.arms.local_writer", "tailorbird.rag.endpoint")
+BESIDE_QUOTING = ("tailorbird.arms.local_generator", "tailorbird.rag.endpoint")
 # Names of leaves that may stand as a string in their own leaf, in the table of the axis, in the
 # facts of tasks, and in the defaults and choices of the configuration.
 AXES = {

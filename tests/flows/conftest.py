@@ -39,8 +39,8 @@ def inside() -> Iterator[Tailor]:
 
     Each process takes seconds to import what it needs.
     """
-    from tailorbird.arms import process as nest, worker as child
-    from tailorbird.arms.questions import job as asking
+    from tailorbird.arms import arm_process as child, fork_server as runner
+    from tailorbird.arms.question_arms import question_arm_process as asking
     from tailorbird.cli.main import run as verb
 
     def run(*arguments: Any, stdin: str = "") -> Any:
@@ -59,18 +59,18 @@ def inside() -> Iterator[Tailor]:
                 code = int(end.code or 0)
         return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
-    real = nest.Nest.run
-    with nest.Nest() as shared, pytest.MonkeyPatch.context() as patch:
+    real = runner.ForkServer.run
+    with runner.ForkServer() as shared, pytest.MonkeyPatch.context() as patch:
 
         def process(_: Any, module: str, *arguments: str) -> int:
             """Run arms here, and let what looks at saved models be as fresh as ever."""
-            if module == nest.ARM:
+            if module == runner.ARM:
                 return child.main(*arguments)
-            if module == nest.QUESTION_ARM:
+            if module == runner.QUESTION_ARM:
                 return asking.main(*arguments)
             return real(shared, module, *arguments)
 
-        patch.setattr(nest.Nest, "run", process)
+        patch.setattr(runner.ForkServer, "run", process)
         yield run
 
 

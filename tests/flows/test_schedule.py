@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tailorbird.arms import schedule
-from tailorbird.arms.process import ARM
+from tailorbird.arms.fork_server import ARM
 from tailorbird.arms.schedule import NEED, NEEDS, Scheduler
 from tailorbird.config import Config
 from tailorbird.errors import Interrupted, UserError
@@ -60,7 +60,7 @@ class ToyNest:
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(schedule, "Nest", ToyNest)
+    monkeypatch.setattr(schedule, "ForkServer", ToyNest)
     monkeypatch.setattr(schedule, "cores", lambda: 3)
     monkeypatch.setattr(schedule, "_gpus", lambda: [])
     ToyNest.beside, ToyNest.needs = [], {}
@@ -71,8 +71,8 @@ def run_all(count: int, jobs: int, place: Path) -> list[int]:
     places = [place / str(number) for number in range(count)]
     for one in places:
         one.mkdir()
-    with Scheduler(jobs) as nests:
-        return nests.map(lambda one: nests.run(ARM, str(place), str(one)), places)
+    with Scheduler(jobs) as scheduler:
+        return scheduler.map(lambda one: scheduler.run(ARM, str(place), str(one)), places)
 
 
 @pytest.mark.parametrize(("jobs", "most"), [(1, 1), (2, 2), (8, 3)])
@@ -88,11 +88,14 @@ def test_each_has_its_part_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> No
     from tailorbird.processes import Threads
 
     monkeypatch.setattr(schedule, "choose_threads", lambda: Threads(3, "3"))
-    with Scheduler(3) as nests:
-        assert [nest.environment["OMP_NUM_THREADS"] for nest in nests._nests] == ["1"] * 3
+    with Scheduler(3) as scheduler:
+        assert [runner.environment["OMP_NUM_THREADS"] for runner in scheduler._runners] == ["1"] * 3
     monkeypatch.setattr(schedule, "_gpus", lambda: ["0", "2"])
-    with Scheduler(3) as nests:
-        assert [nest.environment["CUDA_VISIBLE_DEVICES"] for nest in nests._nests] == ["0", "2"]
+    with Scheduler(3) as scheduler:
+        assert [runner.environment["CUDA_VISIBLE_DEVICES"] for runner in scheduler._runners] == [
+            "0",
+            "2",
+        ]
 
 
 def test_what_does_not_fit_beside_others_waits_for_them(
@@ -136,7 +139,7 @@ class ToyBench(_Bench):
     def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:
         own = self.folder.path / f"{name}-{seed}"
         own.mkdir()
-        self.nest.run(ARM, str(self.folder.path), str(own))
+        self.runner.run(ARM, str(self.folder.path), str(own))
         return ArmReport(name, "failed" if (name, seed) == ("full", 3) else "ok", f"seed {seed}")
 
     def _say_mean(self, name: str) -> None: ...
@@ -147,8 +150,8 @@ def test_other_seeds_are_trained_side_by_side_and_count_in_their_order(
     jobs: int, most: int, tmp_path: Path
 ) -> None:
     split = Split((), (), (), ("a", "b"))
-    with Scheduler(jobs) as nest:
-        bench = ToyBench(Config(), Prepared(Config(), split, "", {}), RunFolder(tmp_path), nest)
+    with Scheduler(jobs) as runner:
+        bench = ToyBench(Config(), Prepared(Config(), split, "", {}), RunFolder(tmp_path), runner)
         bench.task, bench.deadline = get_task(split.task), None
         for name in ("majority", "lora", "full"):
             bench._counts(name, *bench._train(name, 0))

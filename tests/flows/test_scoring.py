@@ -14,8 +14,8 @@ from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.tune import run_folds
 from tailorbird.records import ArmReport, Example, Split, Target
 from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.head_scoring import load_target, save_target, score_arm
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_target, save_target, score_arm
 
 
 def test_slices_by_class_length_and_group() -> None:

@@ -182,7 +182,7 @@ def test_weights_are_those_of_rows_in_memory_also_after_a_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from tailorbird.data import disk_rows
-    from tailorbird.train.checkpoint import Checkpoints
+    from tailorbird.train.resume_checkpoint import Checkpoints
 
     monkeypatch.setattr(disk_rows, "_BLOCK", 17)  # several blocks, the last one short
     monkeypatch.setattr(stream, "_BLOCK", 23)

@@ -91,14 +91,14 @@ def test_training_lowers_the_loss(models: Any, method: str, tmp_path: Path) -> N
     from tailorbird.models.packed import sequence_losses
     from tailorbird.runs.folder import RunFolder
     from tailorbird.train.loop import TrainJob, train
-    from tailorbird.train.settings import resolve_writing
-    from tailorbird.train.workloads import WritingWork
+    from tailorbird.train.settings import resolve_generative
+    from tailorbird.train.workloads import GenerativeWork
 
     config, base, tokens, model = _attached(models("qwen2"), method)
-    settings = resolve_writing(config, _method(method), len(tokens), 32)
+    settings = resolve_generative(config, _method(method), len(tokens), 32)
     settings = replace(settings, batch_size=3, patience=100, learning_rate=1e-2)
     before = sequence_losses(model, tokens, base.device).per_token
-    work = WritingWork(tokens, model, base.device, settings)
+    work = GenerativeWork(tokens, model, base.device, settings)
 
     def validate(_: Any) -> tuple[float, float]:
         found = sequence_losses(work.reader, tokens, base.device)

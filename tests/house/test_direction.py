@@ -67,7 +67,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "starlette": "serve/",
     "prometheus_client": "serve/prometheus.py",
     "yaml": "yaml_text.py",
-    "rich": ("terminal.py", "log.py", "report/", "tasks/fit_writing.py"),
+    "rich": ("terminal.py", "log.py", "report/", "tasks/fit_generative.py"),
 }
 NO_ROOMS = {"utils", "util", "helpers", "helper", "common", "misc"}
 
@@ -146,7 +146,7 @@ def test_no_torch_in(room: str, sources: list[Any]) -> None:
 
 
 # What `ask --model` alone needs, and the Python front door, which names all verbs.
-BESIDE_QUOTING = {"tailorbird.arms.local_writer", "tailorbird"}
+BESIDE_QUOTING = {"tailorbird.arms.local_generator", "tailorbird"}
 # Settings are made from what can be set of the methods, and that is all that is read of them.
 SETTABLE = {"tailorbird.methods", *(f"tailorbird.methods.{name}" for name in METHODS)}
 

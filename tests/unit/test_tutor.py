@@ -205,7 +205,7 @@ def test_the_pages_for_python_2_hold_the_changed_answers() -> None:
 
 
 def test_what_the_demo_asks_is_a_configuration_and_names_arms_and_pages_that_there_are() -> None:
-    from tailorbird.arms.questions import chosen_arms
+    from tailorbird.arms.question_arms.registry import chosen_arms
     from tailorbird.config import load_config
 
     config = load_config(TUTOR / "questions.yaml")

@@ -12,7 +12,7 @@ from tailorbird.records import ArmReport, Cost, Target, TaskSpec
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.scoring import save_scored
+from tailorbird.tasks.head_scoring import save_scored
 
 
 class Arm(ABC):

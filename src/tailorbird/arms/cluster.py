@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird import log
-from tailorbird.arms.process import Nest
+from tailorbird.arms.fork_server import ForkServer
 from tailorbird.arms.schedule import Item, Scheduler, Value
 from tailorbird.arms.trials import RESULT
 from tailorbird.errors import Interrupted
@@ -84,11 +84,11 @@ class Cluster(Scheduler):
 
     def _memory(self, run: str, place: str) -> int:
         """Return the planned memory of an arm in bytes."""
-        nest = self._free.get()
+        runner = self._free.get()
         try:
-            memory = self._need(nest, run, place)
+            memory = self._need(runner, run, place)
         finally:
-            self._free.put(nest)
+            self._free.put(runner)
         if memory > (largest := self._nodes.largest_memory):
             log.say(
                 f"{Path(place).name}: needs about {gib(memory)}, but no node has more than "
@@ -119,8 +119,8 @@ def do(request: Mapping[str, Any]) -> tuple[int, bytes]:
         place = run / request["place"]
         unpack(request["files"], run, place)
         shared = {path.relative_to(run).as_posix() for path in _shared(run)}
-        with Nest(OMP_NUM_THREADS=str(request["threads"]), TERM="dumb") as nest:
-            code = nest.run(request["module"], str(run), str(place))
+        with ForkServer(OMP_NUM_THREADS=str(request["threads"]), TERM="dumb") as runner:
+            code = runner.run(request["module"], str(run), str(place))
         return code, pack(run, place, but=shared)
 
 

@@ -15,8 +15,8 @@ from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import damaged, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import CHECKED, ArmJob
+from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_target
 
 FILE = "majority.json"
 

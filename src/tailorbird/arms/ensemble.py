@@ -19,8 +19,8 @@ from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
+from tailorbird.tasks.head_scoring import load_probabilities, load_target
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_probabilities, load_target
 
 FILE = "mix.json"
 _WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))

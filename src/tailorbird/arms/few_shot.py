@@ -19,13 +19,13 @@ from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.base_model import count_parameters
-from tailorbird.tasks.registry import writing_task
+from tailorbird.tasks.registry import generative_task
 
 if TYPE_CHECKING:
     from tailorbird.data.tokens import Tokens
     from tailorbird.tasks.base_model import Answering
-    from tailorbird.tasks.generative_base import WritingTask
-    from tailorbird.tasks.test_set import PromptSet, WritingTest
+    from tailorbird.tasks.generative_base import GenerativeTask
+    from tailorbird.tasks.prompt_set import AnswerTest, PromptSet
 
 _KS, _NEARLY, _WORTH = (1, 2, 4, 8), 1.01, 0.995
 _MOST_TRIED = 60
@@ -39,10 +39,10 @@ class FewShotArm(Arm):
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
         from tailorbird.arms.generative_predictor import PromptedFile, save_pairs
-        from tailorbird.tasks.answer_scoring import score_and_save
+        from tailorbird.tasks.generative_scoring import score_and_save
 
         started = time.perf_counter()
-        split, task = job.split, writing_task(job.split.task)
+        split, task = job.split, generative_task(job.split.task)
         tuned = job.folder.run.arm(job.name.removeprefix(MIX)) if job.name != RETRIEVAL else None
         answering = _answering(job, tuned)
         config = answering.config
@@ -96,7 +96,7 @@ class _Shots:
     """Puts similar training pairs before conversations, as many as fit."""
 
     memory: LabelledVectors
-    task: "WritingTask"
+    task: "GenerativeTask"
     answering: "Answering"
     answer: int
 
@@ -114,7 +114,7 @@ class _Shots:
 
 
 def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -> int:
-    from tailorbird.tasks.answer_scoring import token_losses
+    from tailorbird.tasks.generative_scoring import token_losses
 
     step = max(1, len(examples) // _MOST_TRIED)
     examples, vectors = examples[::step], vectors[::step]
@@ -145,9 +145,9 @@ def _with_training(cost: Cost, tuned: RunFolder) -> Cost:
     )
 
 
-def _with_shots(test: "WritingTest", tokens: "Tokens", examples: Sequence[Example]) -> "PromptSet":
+def _with_shots(test: "AnswerTest", tokens: "Tokens", examples: Sequence[Example]) -> "PromptSet":
     """Return the same questions with their longer prompts."""
-    from tailorbird.tasks.test_set import prompt_set_of
+    from tailorbird.tasks.prompt_set import prompt_set_of
 
     again = prompt_set_of(tokens, examples)
     places = {row: i for i, row in enumerate(again.rows)}

@@ -22,15 +22,15 @@ from tailorbird.models.builtin import with_place, without_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
-from tailorbird.models.load import load_writer, tokenizer_in
+from tailorbird.models.load import load_generative, tokenizer_in
 from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, read_task
-from tailorbird.tasks.base_model import Answering, make_base, max_length, writer_options
-from tailorbird.tasks.predictions import WrittenPrediction
+from tailorbird.tasks.base_model import Answering, generative_options, make_base, max_length
+from tailorbird.tasks.predictions import GeneratedText
 
 PROMPTED = "prompted.json"
 """A file in an untrained generative arm's model folder: how the arm answers."""
@@ -100,7 +100,7 @@ class PairMemory:
         return [self.memory.neighbours(vector, max(1, self.count)) for vector in vectors]
 
 
-class Writer(Predictor):
+class GenerativePredictor(Predictor):
     """A loaded generative run.
 
     Args:
@@ -151,18 +151,18 @@ class Writer(Predictor):
             raise UserError(f"{self.name} has no model: it copies answers", "choose another arm")
         return self._answering
 
-    def predict(self, inputs: Sequence[str | Example], title: str = "") -> list[WrittenPrediction]:
+    def predict(self, inputs: Sequence[str | Example], title: str = "") -> list[GeneratedText]:
         """Return one answer per prompt; a prompt is a text or a conversation ending with a user."""
         prompts = [as_example(prompt) for prompt in inputs]
         with self._lock:
             near = self._near(prompts)
             if self._answering is None:
-                return [WrittenPrediction(n[0].label, neighbours=n[:1]) for n in near]
+                return [GeneratedText(n[0].label, neighbours=n[:1]) for n in near]
             ids, a = self._encoded(prompts, near), self._answering
             sampling = a.sampling(self.longest)
             answers = generate(a.model, a.tokenizer, ids, sampling, a.device, title)
         return [
-            WrittenPrediction(answer.text, answer.tokens, answer.ended, pairs)
+            GeneratedText(answer.text, answer.tokens, answer.ended, pairs)
             for answer, pairs in zip(answers, near, strict=True)
         ]
 
@@ -186,7 +186,7 @@ class Writer(Predictor):
             (ids,), a = self._encoded(prompts, near), self._answering
             yield from stream(a.model, a.tokenizer, ids, a.sampling(self.longest), a.device)
 
-    def sampled(self, **settings: Any) -> "Writer":
+    def sampled(self, **settings: Any) -> "GenerativePredictor":
         """Return a predictor with other generation settings (`temperature`, `top_p`, ...).
 
         It shares this one's model.
@@ -264,7 +264,7 @@ def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
     config = run_config(folder, trust=trust)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    base = load_writer(config.model, device, writer_options(config, device, method))
+    base = load_generative(config.model, device, generative_options(config, device, method))
     # The saved tokenizer has the chat template of the training.
     base.tokenizer = tokenizer_in(folder.file(MODEL), trust=trust)
     model = method.load(base, folder.file(MODEL))
@@ -272,7 +272,7 @@ def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
     return Answering(model.eval(), base.tokenizer, base.device, limit, config, tuple(base.notes))
 
 
-def open_prompted(folder: RunFolder, *, trust: bool) -> Writer:
+def open_prompted(folder: RunFolder, *, trust: bool) -> GenerativePredictor:
     """Load an untrained generative arm."""
     config, prompted = run_config(folder, trust=trust), read_prompted(folder)
     path = folder.file(MODEL) / PROMPTED
@@ -280,18 +280,20 @@ def open_prompted(folder: RunFolder, *, trust: bool) -> Writer:
         raise damaged(path, "it is missing")
     pairs = None if prompted.kind == "base" else PairMemory.of(folder, config, prompted)
     if prompted.kind == "nearest":
-        return Writer(folder, config, None, pairs)
+        return GenerativePredictor(folder, config, None, pairs)
     if prompted.tuned is None:
-        return Writer(folder, config, open_untouched(config), pairs)
+        return GenerativePredictor(folder, config, open_untouched(config), pairs)
     tuned = RunFolder(inner(path, folder.path.parent, prompted.tuned))
-    return Writer(folder, config, open_tuned(tuned, trust=trust), pairs)
+    return GenerativePredictor(folder, config, open_tuned(tuned, trust=trust), pairs)
 
 
-def open_in_words(folder: RunFolder, *, trust: bool) -> Writer:
+def open_generative(folder: RunFolder, *, trust: bool) -> GenerativePredictor:
     """Load a generative arm, trained or not."""
     if read_prompted(folder) is not None:
         return open_prompted(folder, trust=trust)
-    return Writer(folder, run_config(folder, trust=trust), open_tuned(folder, trust=trust))
+    return GenerativePredictor(
+        folder, run_config(folder, trust=trust), open_tuned(folder, trust=trust)
+    )
 
 
 def save_pairs(job: ArmJob, vectors: SplitVectors, prompted: PromptedFile, **more: Any) -> None:

@@ -51,7 +51,7 @@ class Predictor(ABC):
             title: Title of the progress bar; empty: no bar.
 
         Returns:
-            One `Prediction`, `LabelSet`, `Value`, `Tagged` or `WrittenPrediction` per input.
+            One `Prediction`, `LabelSet`, `Value`, `Tagged` or `GeneratedText` per input.
 
         Raises:
             UserError: An input has another kind than the run reads.

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tailorbird.arms.base import Arm, cost_of, finish_outputs
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
-from tailorbird.arms.neighbours import NO_VECTORS
+from tailorbird.arms.knn_vote import NO_VECTORS
 from tailorbird.arms.split_embeddings import embed, saved_embedder, split_vectors, vector_width
 from tailorbird.config import Config
 from tailorbird.data.encode import Text
@@ -21,8 +21,8 @@ from tailorbird.runs.files import check_shape, read_arrays, read_as, reading
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_target
 
 FILE, WEIGHTS = "probe.json", "probe.npz"
 _CS = (0.1, 1.0, 10.0, 100.0)

@@ -47,15 +47,15 @@ TABLE: dict[str, ArmRow] = {
         lambda task: _where(task.head, task.baseline),
     ),
     "nearest": ArmRow(
-        "nearest.NearestArm",
+        "copy_nearest.NearestArm",
         "the answer of the most similar training prompt",
         lambda task: _where(task.prompts, "nearest"),
     ),
     "base": ArmRow(
-        "base_model.BaseArm", "the untouched model", lambda task: _where(not task.head, "base")
+        "untuned_model.BaseArm", "the untouched model", lambda task: _where(not task.head, "base")
     ),
     "neighbours": ArmRow(
-        "neighbours.NeighboursArm",
+        "knn_vote.NeighboursArm",
         "the nearest labelled examples vote",
         lambda task: _where(task.head, RETRIEVAL),
     ),

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird import log
+from tailorbird.arms.fork_server import TRUST
 from tailorbird.arms.label_errors import look_for_label_errors
-from tailorbird.arms.process import TRUST
 from tailorbird.arms.saved_arm import open_arm
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config

@@ -10,7 +10,7 @@ from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import KIND, MODEL, TASK, RunFolder
 from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import read_task
-from tailorbird.tasks.scoring import load_target
+from tailorbird.tasks.head_scoring import load_target
 
 # The arm of older folders, which do not record it, by a file in them.
 _FILES = {

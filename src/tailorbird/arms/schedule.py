@@ -17,7 +17,7 @@ from threading import Condition
 from typing import Protocol, TypeVar
 
 from tailorbird import log
-from tailorbird.arms.process import ARM, Nest, answering_sigterm
+from tailorbird.arms.fork_server import ARM, ForkServer, answering_sigterm
 from tailorbird.config.schema import CompareConfig
 from tailorbird.errors import Interrupted
 from tailorbird.planning.fit_check import gib
@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 class Runner(Protocol):
-    """Runs a module in a process of its own and returns its exit code, as `Nest` does."""
+    """Runs a module in a process of its own and returns its exit code, as `ForkServer` does."""
 
     def run(self, module: str, *arguments: str) -> int:
         """Run `module`'s ``main`` with `arguments`."""
@@ -50,10 +50,10 @@ class Scheduler:
     def __init__(self, jobs: int = 1) -> None:
         places = self._places(jobs)
         self.jobs = len(places)
-        self._nests = [Nest(**place) for place in places]
-        self._free: SimpleQueue[Nest] = SimpleQueue()
-        for nest in self._nests:
-            self._free.put(nest)
+        self._runners = [ForkServer(**place) for place in places]
+        self._free: SimpleQueue[ForkServer] = SimpleQueue()
+        for runner in self._runners:
+            self._free.put(runner)
         self._stopped = False
         self._room = Condition()
         self._needs: list[int] = []
@@ -62,8 +62,8 @@ class Scheduler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for nest in self._nests:
-            nest.__exit__()
+        for runner in self._runners:
+            runner.__exit__()
 
     def _places(self, jobs: int) -> list[dict[str, str]]:
         """Return the environment of each process."""
@@ -101,8 +101,8 @@ class Scheduler:
         """
         if self.jobs == 1 or len(items) < 2:
             return [work(item) for item in items]
-        for nest in self._nests:
-            nest.start()
+        for runner in self._runners:
+            runner.start()
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = [pool.submit(work, item) for item in items]
             self._await(futures)
@@ -116,17 +116,17 @@ class Scheduler:
         """
         if self._stopped:
             return Interrupted.exit_code
-        nest = self._free.get()
+        runner = self._free.get()
         try:
-            need = self._need(nest, *arguments) if module == ARM and self.jobs > 1 else 0
+            need = self._need(runner, *arguments) if module == ARM and self.jobs > 1 else 0
             with self._admitted(need, arguments[-1] if arguments else ""):
-                return Interrupted.exit_code if self._stopped else nest.run(module, *arguments)
+                return Interrupted.exit_code if self._stopped else runner.run(module, *arguments)
         finally:
-            self._free.put(nest)
+            self._free.put(runner)
 
-    def _need(self, nest: Runner, *arguments: str) -> int:
+    def _need(self, runner: Runner, *arguments: str) -> int:
         """Return the planned memory of an arm in bytes."""
-        nest.run(NEEDS, *arguments)
+        runner.run(NEEDS, *arguments)
         path = Path(arguments[-1]) / NEED
         if not path.is_file():
             return 0
@@ -176,8 +176,8 @@ class Scheduler:
         raise KeyboardInterrupt
 
     def _send(self, number: int) -> None:
-        for nest in self._nests:
-            nest.send(number)
+        for runner in self._runners:
+            runner.send(number)
 
 
 def scheduler(config: CompareConfig) -> Scheduler:

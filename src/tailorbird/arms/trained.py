@@ -1,7 +1,7 @@
 """A tuned model: base model, method, training, scoring, saving.
 
 `tailor tune` runs it in its own process; `tailor compare` runs one process per arm
-(`arms/worker.py`), so that each arm's peak memory is its own and a crash leaves the others alone.
+(`arms/arm_process.py`), so that each arm's peak memory is its own and a crash ends it alone.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ from tailorbird.models.load import length_limit
 from tailorbird.records import TASKS, ArmReport, Cost, Target
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.runs.read_run import run_config
-from tailorbird.tasks.arm_job import ArmJob, is_written
+from tailorbird.tasks.arm_job import ArmJob, is_generative
 from tailorbird.tasks.base_model import HEADS, count_parameters, max_length, text_room
 from tailorbird.tasks.fit import drop_checkpoints, fit_model
+from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_target
 
 if TYPE_CHECKING:
     from tailorbird.train.loop import Trained
@@ -69,17 +69,17 @@ class TrainedArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        if is_written(folder):
-            from tailorbird.arms.generative_predictor import open_in_words
+        if is_generative(folder):
+            from tailorbird.arms.generative_predictor import open_generative
 
-            return open_in_words(folder, trust=trust)
+            return open_generative(folder, trust=trust)
         target = load_target(folder)
         source = TunedSource(folder, run_config(folder, trust=trust), target)
         return HeadPredictor(str(folder.path), target, source, target.labels)
 
     def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open_for_few`: a BERT with a head runs in numpy."""
-        source = None if is_written(folder) else BertSource.of(folder, trust=trust)
+        source = None if is_generative(folder) else BertSource.of(folder, trust=trust)
         if source is None:
             return self.open(folder, trust=trust)
         return HeadPredictor(str(folder.path), source.target, source, source.target.labels)

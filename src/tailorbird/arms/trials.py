@@ -164,7 +164,7 @@ def _side_by_side(
 
 def _apart(name: str, job_of: JobOf, scheduler: "Scheduler", draw: Draw) -> TrialResult:
     """Run a trial as a job of its own, or load its saved result."""
-    from tailorbird.arms.worker import failure
+    from tailorbird.arms.arm_process import failure
 
     place = draw.folder
     if not place.file(RESULT).is_file():
@@ -208,7 +208,7 @@ def _record(name: str, study: Study, draw: Draw, result: TrialResult) -> OverBud
 
 def main(run: str, place: str) -> int:
     """Run the trial whose job is in the folder `place` of `run`; return the exit code."""
-    from tailorbird.arms.worker import outcome_of
+    from tailorbird.arms.arm_process import outcome_of
     from tailorbird.runs.split import load_split
 
     folder, started = RunFolder(Path(place)), time.monotonic()

@@ -36,18 +36,18 @@ class Defaults:
     Attributes:
         learning_rate, epochs: For labels.
         bi_encoder_rate: For pairs whose texts are read one by one, where it is another.
-        writing_factor: For answers in words, times full fine-tuning's rate.
-        writing_rate: The rate itself, where it does not follow from the model's width.
-        writing_epochs: For answers in words.
+        generative_factor: For answers in words, times full fine-tuning's rate.
+        generative_rate: The rate itself, where it does not follow from the model's width.
+        generative_epochs: For answers in words.
         cost: What training takes, times the quickest method's (README's table, rounded).
     """
 
     learning_rate: float
     epochs: float
     weight_decay: float = 0.0
-    writing_factor: float = 1.0
-    writing_rate: float | None = None
-    writing_epochs: float = 2
+    generative_factor: float = 1.0
+    generative_rate: float | None = None
+    generative_epochs: float = 2
     bi_encoder_rate: float | None = None
     cost: float = 1.0
 

@@ -40,7 +40,7 @@ def make_writer(config: Config) -> Writes | None:
 
         return Endpoint(ask.endpoint, ask)
     if ask.model:
-        from tailorbird.arms.local_writer import open_writer
+        from tailorbird.arms.local_generator import open_generator
 
-        return open_writer(ask.model, config)
+        return open_generator(ask.model, config)
     return None

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from tailorbird import log
+from tailorbird.arms.arm_process import run_apart
 from tailorbird.arms.registry import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler, scheduler
-from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve
@@ -57,8 +57,8 @@ def compare(
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")
         prepared = prepare(config, folder, _settle)
-        with scheduler(config.compare) as nest:
-            bench = _Bench(prepared.config, prepared, folder, nest)
+        with scheduler(config.compare) as runner:
+            bench = _Bench(prepared.config, prepared, folder, runner)
             arms, folders = bench.run()
             comparison = TuningRun(
                 kind="compare",
@@ -70,7 +70,7 @@ def compare(
                 started=started,
                 learning_curve=bench.learning_curve(folders),
             )
-            return write_tuning_report(comparison, nest)
+            return write_tuning_report(comparison, runner)
 
 
 def _settle(config: Config, split: Split) -> Config:
@@ -129,7 +129,7 @@ class _Bench:
     config: Config
     prepared: Prepared
     folder: RunFolder
-    nest: Scheduler
+    runner: Scheduler
     trainings: dict[str, list[tuple[ArmReport, RunFolder]]] = field(default_factory=dict)
     ends: dict[str, ArmReport] = field(default_factory=dict)
 
@@ -146,13 +146,13 @@ class _Bench:
         def run_arm(name: str) -> None:
             began = time.monotonic()
             self._arm(name)
-            if name in METHODS and name in self.trainings and self.nest.jobs == 1:
+            if name in METHODS and name in self.trainings and self.runner.jobs == 1:
                 # The clock knows nothing of an arm that was complete before.
                 took[name] = max(self._seconds(name) * count, time.monotonic() - began)
                 if left := names[names.index(name) + 1 :]:
                     log.say(time_left(left, took))
 
-        self.nest.map(run_arm, names)
+        self.runner.map(run_arm, names)
         # Parallel arms end in any order; nothing may depend on it.
         self.trainings = {n: self.trainings[n] for n in names if n in self.trainings}
         if count > 1:
@@ -182,7 +182,7 @@ class _Bench:
             return None
         split = self.prepared.split
         name = curve_arm(self.config.compare.curve, split.task)
-        place = CurvePlace(self.folder, self.nest, folders.get(name, ()), self.deadline)
+        place = CurvePlace(self.folder, self.runner, folders.get(name, ()), self.deadline)
         try:
             return learning_curve(self.config, split, place, name)
         except UserError as error:
@@ -213,7 +213,7 @@ class _Bench:
         """
         names = [name for name in self.trainings if arm_named(name, self.task.name).trains]
         items = [(name, number) for name in names for number in range(1, count)]
-        results = self.nest.map(lambda item: self._train(*item), items)
+        results = self.runner.map(lambda item: self._train(*item), items)
         for (name, _), result in zip(items, results, strict=True):
             if name not in self.ends:
                 self._counts(name, *result)
@@ -237,7 +237,7 @@ class _Bench:
             if not names or limit < 0:
                 return
             log.say(f"undecided, so trained again: {', '.join(names)}")
-            if not all(self.nest.map(self._again, names)):
+            if not all(self.runner.map(self._again, names)):
                 return
 
     def _again(self, name: str) -> bool:
@@ -336,7 +336,7 @@ class _Bench:
         seeded = config.train.model_copy(update={"seed": seed})
         config = config.model_copy(update={"train": seeded})
         job = ArmJob(name, config, self.prepared.split, place, deadline=self.deadline)
-        report = run_apart(self.nest, job)
+        report = run_apart(self.runner, job)
         if report.status != "ok":
             log.warn(f"{name} {report.status}: {report.why}")
         return report

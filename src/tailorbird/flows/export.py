@@ -24,9 +24,9 @@ from tailorbird.runs.atomic import part_file, replace_file, writing
 from tailorbird.runs.folder import ARMS, MODEL, RunFolder
 from tailorbird.runs.read_run import arm_folder, run_config
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.arm_job import is_written
-from tailorbird.tasks.registry import head_task, writing_task
-from tailorbird.tasks.scoring import load_target, save_target
+from tailorbird.tasks.arm_job import is_generative
+from tailorbird.tasks.head_scoring import load_target, save_target
+from tailorbird.tasks.registry import generative_task, head_task
 
 Form = Literal["merge", "onnx", "int8"]
 EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"
@@ -92,7 +92,7 @@ def export(
     with writing(place.path):
         place.path.mkdir(parents=True, exist_ok=True)
     try:
-        if is_written(folder):
+        if is_generative(folder):
             drifts = [_merge_writer(folder, place, forms, trust)]
         else:
             drifts = _export_labels(folder, place, forms, trust)
@@ -229,7 +229,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     from transformers import AutoModelForCausalLM
 
     from tailorbird.arms.generative_predictor import open_tuned
-    from tailorbird.tasks.answer_scoring import token_losses
+    from tailorbird.tasks.generative_scoring import token_losses
 
     if set(forms) != {"merge"}:
         raise UserError(
@@ -239,7 +239,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     split = load_split(folder.run)[0]
     answering = open_tuned(folder, trust=trust)
     tokenizer, limit, config = answering.tokenizer, answering.limit, answering.config
-    tokens = writing_task(split.task).encode(split.test, tokenizer, limit, config.data.too_long)
+    tokens = generative_task(split.task).encode(split.test, tokenizer, limit, config.data.too_long)
     tokens = tokens.take(np.arange(min(_MOST_COMPARED, len(tokens))))
     prompts = _prompts(split.test, tokenizer)
     old, before = token_losses(answering, tokens), answering.check(prompts, limit)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from tailorbird import log
+from tailorbird.arms.arm_process import run_apart
 from tailorbird.arms.registry import arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler
-from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.data.stratify import stratified_order
 from tailorbird.errors import UserError, did_you_mean
@@ -40,7 +40,7 @@ class CurvePlace:
     """
 
     run: RunFolder
-    nest: Scheduler
+    runner: Scheduler
     trainings: Sequence[RunFolder] = ()
     deadline: float | None = None
 
@@ -98,7 +98,7 @@ def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) ->
         seeds = SEEDS if not whole or arm in METHODS else 1
         reused = list(place.trainings[:seeds]) if whole else []
         train = partial(_trained, config, split, place, arm, size)
-        places[str(size)] = reused + place.nest.map(train, range(len(reused), seeds))
+        places[str(size)] = reused + place.runner.map(train, range(len(reused), seeds))
         log.say(f"{arm}: trained on {size:,} of {len(split.train):,} examples, {seeds} times")
     name = task.headline(places)
     outcomes = task.outcomes(places, split, name)
@@ -135,7 +135,7 @@ def _trained(
     config = config.model_copy(update={"train": train})
     folder = RunFolder(place.run.file(f"{CURVE}/{arm}-{size}-{seed}"))
     job = ArmJob(arm, config, split, folder, deadline=place.deadline)
-    report = run_apart(place.nest, job, sorted(_order(split.train, split.task, seed)[:size]))
+    report = run_apart(place.runner, job, sorted(_order(split.train, split.task, seed)[:size]))
     if report.status != "ok":
         raise UserError(
             f"{arm} on {size:,} examples {report.status}: {report.why}",

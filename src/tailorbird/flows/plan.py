@@ -101,8 +101,8 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
         if not has_split(folder):
             save_split(folder, split, prepared.source, prepared.columns)
         name = curve_arm(arm, split.task)
-        with Scheduler(config.compare.jobs) as nest:
-            curve = learning_curve(config, split, CurvePlace(folder, nest), name)
+        with Scheduler(config.compare.jobs) as runner:
+            curve = learning_curve(config, split, CurvePlace(folder, runner), name)
     serving: tuple[ServingPlan, ...] = ()
     if work.target is None and memory and wishes.time:
         base = memory[0].total - (

@@ -21,8 +21,8 @@ from tailorbird.models.bert import FEW
 from tailorbird.records import TASKS
 from tailorbird.runs.read_run import arm_folder
 from tailorbird.runs.split import trained_as
-from tailorbird.tasks.arm_job import is_written
-from tailorbird.tasks.scoring import load_target
+from tailorbird.tasks.arm_job import is_generative
+from tailorbird.tasks.head_scoring import load_target
 
 BLOCK = 10_000
 """The number of rows of a file that are predicted, and in memory, at a time."""
@@ -68,7 +68,7 @@ def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
         UserError: There is no such run, or a line has no tab.
     """
     folder = arm_folder(run)
-    if is_written(folder) or not load_target(folder).pairs:
+    if is_generative(folder) or not load_target(folder).pairs:
         return list(lines)
     cut = [tuple(line.split("\t", 1)) for line in lines]
     bad = [number for number, pair in enumerate(cut, 1) if len(pair) < 2]
@@ -120,7 +120,7 @@ def writes(run: Path) -> bool:
     Raises:
         UserError: There is no such run.
     """
-    return is_written(arm_folder(run))
+    return is_generative(arm_folder(run))
 
 
 def stream_answer(run: Path, text: str, *, trust: bool = False, **sampling: Any) -> Iterator[str]:

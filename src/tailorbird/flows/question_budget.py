@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.arms.questions import QuestionArm
+from tailorbird.arms.question_arms.registry import QuestionArm
 from tailorbird.config import Config
 from tailorbird.methods.registry import get_method
 
@@ -43,7 +43,7 @@ def within_budget(
         count: The number of questions.
     """
     minutes = config.compare.budget_minutes
-    if minutes is None or config.ask.endpoint or not any(a.leaf == "writing" for a in arms):
+    if minutes is None or config.ask.endpoint or not any(a.generates for a in arms):
         return config, ()
     rate = reading_rate(config)
     seconds, sized = 0.0, config
@@ -89,7 +89,7 @@ def expected_seconds(
 
 
 def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config) -> float:
-    if arm.leaf != "writing":
+    if not arm.generates:
         return _ARM_SECONDS
     context = {
         "nothing": 0,
@@ -101,7 +101,7 @@ def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config
     questions = amounts.test + (2 * amounts.changed if context and arm.context != "shots" else 0)
     tokens = questions * (_FRAME + context + _WRITING * amounts.answer)
     if arm.trains and arm.method is not None:
-        epochs = config.train.epochs or get_method(arm.method).defaults.writing_epochs
+        epochs = config.train.epochs or get_method(arm.method).defaults.generative_epochs
         row = _FRAME + amounts.answer + (amounts.passages if arm.tuned == "raft" else 0)
         tokens += _LEARNING * epochs * amounts.train * row
     return _ARM_SECONDS + tokens / rate

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.questions.question_set import Item
+from tailorbird.arms.question_arms.records import Item
 from tailorbird.config import Config
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.read_result import document_digest

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tailorbird.arms.questions import QuestionArm
-from tailorbird.arms.questions.prompts import answer_of
-from tailorbird.arms.questions.question_set import (
+from tailorbird.arms.question_arms.prompts import answer_of
+from tailorbird.arms.question_arms.records import (
     ArmAnswers,
     Item,
     Output,
     PromptPassage,
     QuestionSet,
 )
+from tailorbird.arms.question_arms.registry import QuestionArm
 from tailorbird.config import Config
 from tailorbird.flows import open_run
 from tailorbird.metrics.answer_match import Candidates, Outcome

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.questions.question_set import Item, PromptPassage
+from tailorbird.arms.question_arms.records import Item, PromptPassage
 from tailorbird.config import Config
 from tailorbird.data.question_files import is_squad, read_paragraphs
 from tailorbird.documents.read_result import document_digest

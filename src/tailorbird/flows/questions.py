@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.process import QUESTION_ARM, Nest
-from tailorbird.arms.questions import QuestionArm, chosen_arms
-from tailorbird.arms.questions.question_set import (
+from tailorbird.arms.fork_server import QUESTION_ARM, ForkServer
+from tailorbird.arms.question_arms.records import (
     QUESTION_SET,
     ArmAnswers,
     Item,
@@ -16,6 +15,7 @@ from tailorbird.arms.questions.question_set import (
     read_outputs,
     read_question_set,
 )
+from tailorbird.arms.question_arms.registry import QuestionArm, chosen_arms
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.data.question_files import read_answers
 from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
@@ -83,8 +83,8 @@ def compare_questions(
             _prepare(config, folder)
         facts = folder.read_as(FACTS, Facts)
         arms = chosen_arms(config.compare.methods)
-        with Nest() as nest:
-            outcomes = _QuestionBench(config, folder, nest).run(arms)
+        with ForkServer() as runner:
+            outcomes = _QuestionBench(config, folder, runner).run(arms)
         outcome = QuestionRun(
             config=config,
             question_set=read_question_set(folder),
@@ -256,7 +256,7 @@ class _QuestionBench:
 
     config: Config
     folder: RunFolder
-    nest: Nest
+    runner: ForkServer
 
     def run(self, arms: Sequence[QuestionArm]) -> dict[str, ArmAnswers | tuple[str, str]]:
         """Return each arm's answers, or its status and the reason."""
@@ -286,7 +286,7 @@ class _QuestionBench:
         began = time.monotonic()
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, arm.name, self.config, self.deadline)
-        code = self.nest.run(QUESTION_ARM, str(self.folder.path), str(place.path))
+        code = self.runner.run(QUESTION_ARM, str(self.folder.path), str(place.path))
         if (outputs := read_outputs(place)) is not None:
             log.say(f"{arm.name}: {len(outputs.test):,} answers, {time.monotonic() - began:.0f} s")
             return outputs

@@ -9,10 +9,10 @@ from typing import cast
 import numpy as np
 
 from tailorbird import log
+from tailorbird.arms.arm_process import run_planned
+from tailorbird.arms.fork_server import ForkServer
 from tailorbird.arms.hyperparameter_search import has_search, searched, with_best
-from tailorbird.arms.process import Nest
 from tailorbird.arms.schedule import scheduler
-from tailorbird.arms.worker import run_planned
 from tailorbird.config import Config, check_method
 from tailorbird.data.group_split import make_folds
 from tailorbird.errors import UserError
@@ -28,8 +28,13 @@ from tailorbird.runs.read_run import read_report
 from tailorbird.runs.split import save_split
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.fit import check_sharding
+from tailorbird.tasks.head_scoring import (
+    load_probabilities,
+    load_target,
+    save_predictions,
+    score_arm,
+)
 from tailorbird.tasks.registry import get_task
-from tailorbird.tasks.scoring import load_probabilities, load_target, save_predictions, score_arm
 
 FOLDS = "folds"
 
@@ -65,8 +70,8 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
     def finished(prepared: Prepared, arm: ArmReport, place: RunFolder) -> Report:
         folders = {arm.name: [place]}
         tuning = TuningRun("tune", prepared, folder, [arm], folders, command, started)
-        with Nest() as nest:
-            return write_tuning_report(tuning, nest)
+        with ForkServer() as runner:
+            return write_tuning_report(tuning, runner)
 
     # Several processes may share a search, but only one of them prepares and one finishes it.
     together = config.search.trials is not None or has_search(folder)
@@ -87,8 +92,8 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
     job = ArmJob(config.method.name, prepared.config, prepared.split, folder, resume=resume)
     with ExitStack() as around:
         # Without a cluster, the trials run one after the other in this process.
-        nest = around.enter_context(scheduler(config.compare)) if config.compare.ray else None
-        job, search = with_best(job, nest)
+        runner = around.enter_context(scheduler(config.compare)) if config.compare.ray else None
+        job, search = with_best(job, runner)
     with (
         folder.locked(wait=together, forget=not together),
         folder.emptied_when_refused(unless=resume or together),

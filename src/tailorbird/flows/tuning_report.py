@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tailorbird import log
+from tailorbird.arms.fork_server import RELOAD_CHECK, TRUST
 from tailorbird.arms.label_errors import DOUBTS
-from tailorbird.arms.process import SECOND_LOOK, TRUST
 from tailorbird.data.check import summarise
 from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.flows.prepare import Prepared
@@ -60,9 +60,9 @@ class TuningRun:
     learning_curve: LearningCurve | None = None
 
 
-def write_tuning_report(run: TuningRun, nest: "Runner") -> Report:
+def write_tuning_report(run: TuningRun, runner: "Runner") -> Report:
     """Reload the saved models, compare the arms, and write report, page and cards."""
-    arms = _check_reloads(run, nest)
+    arms = _check_reloads(run, runner)
     task = get_task(run.prepared.split.task)
     headline = task.headline(run.folders)
     outcomes = Outcomes()
@@ -108,7 +108,7 @@ def _data(run: TuningRun, task: Task) -> DataSummary:
     return replace(summary, shown=run.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
 
 
-def _check_reloads(run: TuningRun, nest: "Runner") -> list[ArmReport]:
+def _check_reloads(run: TuningRun, runner: "Runner") -> list[ArmReport]:
     """Return the arms with their reload checks and the neighbours of their errors."""
     folders = {name: places[0] for name, places in run.folders.items()}
     if not folders:
@@ -118,7 +118,7 @@ def _check_reloads(run: TuningRun, nest: "Runner") -> list[ArmReport]:
         result = Path(scratch) / "seen.json"
         places = [str(place.path) for place in folders.values()]
         trust = TRUST if run.prepared.config.model.trust_remote_code else ""
-        code = nest.run(SECOND_LOOK, str(result), str(run.folder.path), trust, *places)
+        code = runner.run(RELOAD_CHECK, str(result), str(run.folder.path), trust, *places)
         checks = json.loads(result.read_text(encoding="utf-8")) if code == 0 else {}
     if code:
         why = f"the fresh process ended with exit code {code}"

@@ -19,8 +19,8 @@ from tailorbird.records import TASKS
 from tailorbird.runs.files import read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.runs.read_run import arm_folder, run_config
-from tailorbird.tasks.arm_job import is_written
-from tailorbird.tasks.scoring import load_target
+from tailorbird.tasks.arm_job import is_generative
+from tailorbird.tasks.head_scoring import load_target
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Allowed values of `--max-lora-rank`."""
@@ -71,7 +71,7 @@ def vllm_command(run: str | Path, *, trust: bool = False) -> VllmCommand:
     config = run_config(folder, trust=trust)
     method, merged = config.method.name, RunFolder(folder.file(EXPORT)).file(MERGED)
     place = merged if merged.is_dir() else folder.file(MODEL)
-    if method in _LOW_RANK and place != merged and is_written(folder):
+    if method in _LOW_RANK and place != merged and is_generative(folder):
         return _adapter(folder, config.model.name, method, trust)
     if not method_spec(method).trains_all and place != merged:
         raise UserError(
@@ -128,7 +128,7 @@ def _whole(folder: RunFolder, place: Path, trust: bool) -> VllmCommand:
         faults.add(f"{place} has no tokenizer", fix)
     faults.raise_if_any()
     words = ["vllm", "serve", str(place), "--served-model-name", _name(folder)]
-    if is_written(folder):
+    if is_generative(folder):
         return VllmCommand((*words, *_trust(trust)), _chat_note(place))
     target = load_target(folder)
     if target.bi_encoder:

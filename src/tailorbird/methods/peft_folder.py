@@ -77,7 +77,7 @@ def peft_task(base: Base) -> str:
     """Return PEFT's name for the base's task."""
     if base.per_word:
         return "TOKEN_CLS"
-    return "CAUSAL_LM" if base.writes else "SEQ_CLS"
+    return "CAUSAL_LM" if base.generates else "SEQ_CLS"
 
 
 def load_peft(

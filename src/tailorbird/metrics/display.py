@@ -12,7 +12,7 @@ from tailorbird.records import Score
 
 ABSENT = "–"
 
-Writer = Callable[[float], str]
+Formatter = Callable[[float], str]
 
 
 def metric(name: str, value: float | None) -> str:
@@ -24,7 +24,7 @@ def metric_range(name: str, score: Score | None) -> str:
     """Write a score's interval (``84.2–91.5`` in percent), or nothing when it has none."""
     if score is None or not score.low < score.high:
         return ""
-    write: Writer = _bare_percent if is_share(name) else decimal
+    write: Formatter = _bare_percent if is_share(name) else decimal
     between = " to " if score.low < 0 else "–"
     return f"{write(score.low)}{between}{write(score.high)}"
 

@@ -18,7 +18,7 @@ from tailorbird.models.generation_inputs import (
     check_ids,
     context_length,
     left_padded,
-    ready_to_write,
+    ready_to_generate,
 )
 from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
 
@@ -108,7 +108,7 @@ def generate(
     check_room(model, prompts, sampling)
     rows = rows_of(model, tokenizer, prompts, sampling)
     progress = log.quiet_progress(title, len(rows), "answers")
-    with progress as bar, ready_to_write(model) as inner, fast_decoding(inner, device):
+    with progress as bar, ready_to_generate(model) as inner, fast_decoding(inner, device):
         pending = rows
         while pending:
             queue = _batches(pending, device)
@@ -144,7 +144,7 @@ def stream(
 
     def write() -> None:
         try:
-            with ready_to_write(model) as inner, fast_decoding(inner, device):
+            with ready_to_generate(model) as inner, fast_decoding(inner, device):
                 while not row.done:
                     _write(model, inner, [row], sampling, device)
             pieces.put(row.text)

@@ -64,7 +64,7 @@ def context_length(model: "nn.Module") -> int | None:
 
 
 @contextmanager
-def ready_to_write(model: "nn.Module") -> Iterator[Any]:
+def ready_to_generate(model: "nn.Module") -> Iterator[Any]:
     """Yield `base_of` the model in evaluation mode, without generation settings of its own.
 
     A checkpoint's ``generation_config.json`` may set sampling or a repetition penalty, which

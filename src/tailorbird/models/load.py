@@ -31,7 +31,7 @@ class Base:
         head: Names of the modules without weights in the checkpoint (a classifier's head, in some
             families with a dense layer before it; none for generation). Every method trains them.
         is_decoder: Left-to-right attention: the model classifies at the last token.
-        writes: It has a language-model head and generates text.
+        generates: It has a language-model head and generates text.
         per_word: Its head labels every token.
     """
 
@@ -41,7 +41,7 @@ class Base:
     head: tuple[str, ...]
     is_decoder: bool
     device: Device
-    writes: bool = False
+    generates: bool = False
     per_word: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -121,7 +121,7 @@ def described(config: ModelConfig) -> Path:
     return Path(folder)
 
 
-def load_writer(
+def load_generative(
     config: ModelConfig, device: Device, options: Mapping[str, Any] | None = None
 ) -> Base:
     """Return the base model with its language-model head, for generation.
@@ -150,7 +150,7 @@ def load_writer(
                 f"model {config.name} has the end token {ends!r}, which is not a token id",
                 "correct eos_token_id in its generation_config.json or config.json",
             )
-    return Base(model, tokenizer, config.name, (), True, device, writes=True)
+    return Base(model, tokenizer, config.name, (), True, device, generates=True)
 
 
 def hidden_size(config: ModelConfig) -> int:

@@ -18,9 +18,9 @@ from torch import nn
 
 from tailorbird import log
 from tailorbird.data.tokens import PackedBatch, Tokens, pack, token_groups
+from tailorbird.models.chunked_cross_entropy import Head, plain_head, target_loss, target_scores
 from tailorbird.models.device import Device
 from tailorbird.models.packed_attention import NAME, Rows, pad, register
-from tailorbird.models.target_loss import Head, plain_head, target_loss, target_scores
 
 # Largest rounding difference between two orders of summation, in nats.
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.15, "fp16": 0.05}

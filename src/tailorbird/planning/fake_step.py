@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from tailorbird.methods.base import trained_parameters
-from tailorbird.models import target_loss as loss_in_chunks
+from tailorbird.models import chunked_cross_entropy as loss_in_chunks
 from tailorbird.models.device import Device
 
 KINDS = ("activations", "logits", "casts", "gradients", "temporary")

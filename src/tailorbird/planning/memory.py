@@ -176,7 +176,7 @@ def _label_step(
     from tailorbird.config.losses import loss_name
     from tailorbird.tasks.registry import head_task
     from tailorbird.train.attention import fastest_attention
-    from tailorbird.train.loss import make_loss
+    from tailorbird.train.head_losses import make_loss
 
     target = work.target
     assert target is not None

@@ -180,8 +180,8 @@ def _labels(
     from tailorbird.models.classifier import load_classifier
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.registry import head_task
+    from tailorbird.train.head_losses import make_loss
     from tailorbird.train.loop import TrainJob
-    from tailorbird.train.loss import make_loss
     from tailorbird.train.settings import resolve
 
     method, target = get_method(config.method.name), work.target
@@ -208,23 +208,23 @@ def _writing(
     config: Config, work: Work, device: Device, place: Path, model: Any
 ) -> tuple["nn.Module", "TrainJob"]:
     from tailorbird.data.tokens import Tokens
-    from tailorbird.models.load import load_writer
+    from tailorbird.models.load import load_generative
     from tailorbird.models.packed import sequence_losses
     from tailorbird.runs.folder import RunFolder
     from tailorbird.train.loop import TrainJob
-    from tailorbird.train.settings import resolve_writing
-    from tailorbird.train.workloads import WritingWork
+    from tailorbird.train.settings import resolve_generative
+    from tailorbird.train.workloads import GenerativeWork
 
     method = get_method(config.method.name)
     if model is None:
         options = method.load_options(config.method, ("lm_head",), device)
         whole = {} if method.spec.trains_all else {"dtype": device.dtype}
-        model = method.attach(load_writer(config.model, device, whole | options), config)
+        model = method.attach(load_generative(config.model, device, whole | options), config)
     ids = _rows_of_ids(work, model, config)
     tokens = Tokens(ids, [np.arange(len(row)) > 0 for row in ids], [], np.arange(len(ids)))
     hidden = int(model.config.get_text_config().hidden_size)
-    settings = resolve_writing(config, method, len(ids), hidden)
-    training = WritingWork(tokens, model, device, settings)
+    settings = resolve_generative(config, method, len(ids), hidden)
+    training = GenerativeWork(tokens, model, device, settings)
 
     def validate(current: Any) -> tuple[float, float]:
         losses = sequence_losses(training.reader, tokens, device)

@@ -58,14 +58,14 @@ class Work:
 
 def settings_for(shape: "Shape", config: Config, method: "Method", work: Work) -> "Settings":
     """Return the training settings, with defaults filled in as in a run."""
-    from tailorbird.train.settings import resolve, resolve_writing
+    from tailorbird.train.settings import resolve, resolve_generative
 
     target = work.target
     if target is not None:
         classes = 2 if TASKS[target.task].per_word else len(target.labels)
         return resolve(config, method, work.rows, classes, bi_encoder=target.bi_encoder)
     hidden = shape.size("hidden_size", 768)
-    return resolve_writing(config, method, work.rows, hidden, work.validation)
+    return resolve_generative(config, method, work.rows, hidden, work.validation)
 
 
 _USUAL, _USUAL_WRITING = 512, 2048
@@ -179,12 +179,12 @@ def _encoded(
     from tailorbird.data.chat_template import install_template
     from tailorbird.data.encode import as_read, encode, encode_apart
     from tailorbird.models.load import load_tokenizer
-    from tailorbird.tasks.registry import writing_task
+    from tailorbird.tasks.registry import generative_task
 
     tokenizer = load_tokenizer(config.model)
     if target is None:
         install_template(tokenizer, config.data.template)
-        task = writing_task(split.task)
+        task = generative_task(split.task)
         tokens = task.encode(examples, tokenizer, limit, config.data.too_long)
         return tokens.rows, tokens.lengths
     words = TASKS[target.task].per_word

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tailorbird import terminal
-from tailorbird.metrics.display import Writer
+from tailorbird.metrics.display import Formatter
 
 
 def escape(words: str) -> str:
@@ -54,7 +54,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
-def evenly(values: Sequence[float], *, share: bool) -> Writer:
+def evenly(values: Sequence[float], *, share: bool) -> Formatter:
     """Return a formatter with the same number of decimals for all these values."""
     factor, unit = (100, " %") if share else (1, "")
     digits = max((len(f"{factor * value:.6g}".partition(".")[2]) for value in values), default=0)
@@ -110,7 +110,7 @@ def path(points: Iterable[tuple[float, float]], css: str) -> str:
     return f'<polyline points="{steps}" class="{css}"/>'
 
 
-def grid(y: Scale, values: Sequence[float], left: float, right: float, write: Writer) -> str:
+def grid(y: Scale, values: Sequence[float], left: float, right: float, write: Formatter) -> str:
     """Return horizontal rules with their values at the left."""
     return "".join(
         line(left, y(v), right, y(v), "rule")

@@ -103,10 +103,10 @@ class ServedStore:
     @property
     def writer(self) -> Any:
         """The local model that generates its answers, or None."""
-        from tailorbird.arms.local_writer import LocalWriter
+        from tailorbird.arms.local_generator import LocalGenerator
 
         writer = self._answerer.writer
-        return writer if isinstance(writer, LocalWriter) else None
+        return writer if isinstance(writer, LocalGenerator) else None
 
     def write_by(self, queue: GenerationQueue) -> None:
         """Generate answers through a queue, which batches those of several questions."""

@@ -183,7 +183,7 @@ def open_model(name: str, config: Config, weights: SharedWeights) -> WritingMode
     Raises:
         UserError: It cannot be loaded.
     """
-    from tailorbird.arms.local_writer import open_writer
+    from tailorbird.arms.local_generator import open_generator
     from tailorbird.models.builtin import resolve
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
@@ -193,7 +193,7 @@ def open_model(name: str, config: Config, weights: SharedWeights) -> WritingMode
         embedder = Embedder(model, choose(model.device, model.precision))
         weights.share(embedder)
         return vector_model(embedder, name)
-    writer = open_writer(name, config)
+    writer = open_generator(name, config)
     weights.share(writer)
     return WritingModel(writer.answering, writer.encode, None, 256, name)
 

@@ -71,7 +71,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class WritingFile:
+class TaskFile:
     """The contents of `task.json`: a generative arm's test and its scoring.
 
     Attributes:
@@ -87,18 +87,18 @@ class WritingFile:
     check: Check = Check()
 
 
-def is_written(folder: RunFolder) -> bool:
+def is_generative(folder: RunFolder) -> bool:
     """Return whether the arm in this folder generates text."""
     return folder.file(TASK).is_file()
 
 
-def read_task(folder: RunFolder) -> WritingFile:
+def read_task(folder: RunFolder) -> TaskFile:
     """Read the `task.json` of an arm.
 
     Raises:
         UserError: It is missing or damaged.
     """
-    task_file = folder.read_as(TASK, WritingFile)
+    task_file = folder.read_as(TASK, TaskFile)
     strange = sorted(set(task_file.metrics or ()) - set(METRICS))
     if strange:
         raise damaged(folder.file(TASK), f"there is no metric {strange[0]!r}")

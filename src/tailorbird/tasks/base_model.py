@@ -12,12 +12,12 @@ from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate, sampling_of
-from tailorbird.models.load import Base, length_limit, load_writer
+from tailorbird.models.load import Base, length_limit, load_generative
 
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
+DEFAULT_LENGTH, _DEFAULT_GENERATIVE_LENGTH = 512, 2048
 
 # transformers' names of modules after the backbone.
 HEADS = (
@@ -36,7 +36,7 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     from tailorbird.train.randomness import seed_all
 
     seed_all(config.train.seed)
-    base = load_writer(config.model, device, writer_options(config, device, method))
+    base = load_generative(config.model, device, generative_options(config, device, method))
     note = install_template(base.tokenizer, config.data.template)
     end = end_of_turn(base.tokenizer)
     # The saved model stops at the end token that it was trained with.
@@ -49,7 +49,7 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     return base
 
 
-def writer_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
+def generative_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
     """Return arguments for ``from_pretrained``: frozen weights take the device's number format.
 
     Checkpoints of language models have 16 bits; an 8B model in fp32 would take 32 GB.
@@ -71,7 +71,7 @@ def max_length(config: Config, base: Base, method: Method) -> int:
         UserError: `data.max_length` exceeds the model's limit, or leaves no room for text.
     """
     virtual = int(method.options(config.method).get("virtual_tokens") or 0)
-    usual = _DEFAULT_WRITING_LENGTH if base.writes else DEFAULT_LENGTH
+    usual = _DEFAULT_GENERATIVE_LENGTH if base.generates else DEFAULT_LENGTH
     return text_room(config, reading_limit(base), virtual, usual)
 
 

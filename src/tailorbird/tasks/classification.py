@@ -24,12 +24,12 @@ from tailorbird.records import (
 )
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.head_base import MOST_ERRORS, HeadTask, Runs
+from tailorbird.tasks.head_scoring import load_probabilities
 from tailorbird.tasks.predictions import Prediction, shown_probabilities
-from tailorbird.tasks.scoring import load_probabilities
 
 if TYPE_CHECKING:
     from tailorbird.models.predict import Predicted
-    from tailorbird.train.loss import LossSum
+    from tailorbird.train.head_losses import LossSum
 
 
 class Classification(HeadTask):
@@ -118,7 +118,7 @@ class Classification(HeadTask):
     ) -> tuple[float, float]:  # fmt: skip
         """See `HeadTask.validation_figures`."""
         from tailorbird.models.predict import loss_and_accuracy
-        from tailorbird.train.loss import cross_entropy_sum
+        from tailorbird.train.head_losses import cross_entropy_sum
 
         if loss is cross_entropy_sum:
             return loss_and_accuracy(predicted, targets)

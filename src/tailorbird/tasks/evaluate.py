@@ -15,14 +15,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Example, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
-from tailorbird.tasks.answer_scoring import (
-    Marked,
-    prediction_rows,
-    test_scores,
-    token_losses,
-    values_of,
-)
-from tailorbird.tasks.arm_job import WritingFile
+from tailorbird.tasks.arm_job import TaskFile
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.generated_answers import (
     AnswerScores,
@@ -31,11 +24,24 @@ from tailorbird.tasks.generated_answers import (
     score_outputs,
     worst,
 )
-from tailorbird.tasks.generative_base import WritingTask
+from tailorbird.tasks.generative_base import GenerativeTask
+from tailorbird.tasks.generative_scoring import (
+    Marked,
+    prediction_rows,
+    test_scores,
+    token_losses,
+    values_of,
+)
 from tailorbird.tasks.head_base import HeadTask
-from tailorbird.tasks.registry import writing_task
-from tailorbird.tasks.scoring import save_predictions, score_arm
-from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest, saved_scoring, scoring_of
+from tailorbird.tasks.head_scoring import save_predictions, score_arm
+from tailorbird.tasks.prompt_set import (
+    AnswerTest,
+    PromptSet,
+    Scoring,
+    saved_scoring,
+    scoring_of,
+)
+from tailorbird.tasks.registry import generative_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +64,31 @@ def evaluate_rows(
     """
     if isinstance(task, HeadTask):
         return _evaluate_head(task, predictor, arm, rows)
-    return _evaluate_writing(writing_task(task.name), predictor, arm, rows, metric)
+    return _evaluate_writing(generative_task(task.name), predictor, arm, rows, metric)
 
 
 def _evaluate_writing(
-    task: WritingTask, writer: Any, arm: ArmReport, loaded: Loaded, metric: str | None
+    task: GenerativeTask, predictor: Any, arm: ArmReport, loaded: Loaded, metric: str | None
 ) -> Evaluated:
     if loaded.task != task.name:
         raise UserError(
-            f"{loaded.path} holds {loaded.task}, but the run {writer.name} was trained on "
+            f"{loaded.path} holds {loaded.task}, but the run {predictor.name} was trained on "
             f"{task.name}",
             "give rows of the form it was trained on",
         )
     rows = tuple(loaded.examples)
     split = Split((), (), rows, (), "all rows", loaded.findings, loaded.task, loaded.form)
-    tokens = _encoded(task, writer, rows)
-    losses = None if writer.shows_examples else token_losses(writer.answering, tokens, "losses")
+    tokens = _encoded(task, predictor, rows)
+    losses = (
+        None if predictor.shows_examples else token_losses(predictor.answering, tokens, "losses")
+    )
     test = task.all_asked(split, tokens)
     answers = None
     if len(test.questions):
-        own = str(writer.config.evaluate.metric)
-        scoring = _scoring(writer.test_file, metric, own, test.questions)
-        test = replace(test, scoring=scoring, max_new_tokens=writer.longest)
-        answers = _answers(writer, test, rows)
+        own = str(predictor.config.evaluate.metric)
+        scoring = _scoring(predictor.test_file, metric, own, test.questions)
+        test = replace(test, scoring=scoring, max_new_tokens=predictor.longest)
+        answers = _answers(predictor, test, rows)
     values = values_of(Marked(answers, losses, None), test)
     arm = replace(
         arm,
@@ -96,7 +104,7 @@ def _evaluate_writing(
     )
 
 
-def _scoring(task_file: WritingFile, metric: str | None, own: str, questions: PromptSet) -> Scoring:
+def _scoring(task_file: TaskFile, metric: str | None, own: str, questions: PromptSet) -> Scoring:
     """Return the scoring of answers: by `metric`, else as in the run's own test.
 
     It never depends on the new answers: otherwise two files could be scored by different metrics.
@@ -106,24 +114,24 @@ def _scoring(task_file: WritingFile, metric: str | None, own: str, questions: Pr
     return saved_scoring(task_file, own) or scoring_of(task_file.headline, questions)
 
 
-def _encoded(task: WritingTask, writer: Any, rows: Sequence[Example]) -> Tokens:
+def _encoded(task: GenerativeTask, predictor: Any, rows: Sequence[Example]) -> Tokens:
     """Return the rows' tokens, untruncated if only the metrics use them."""
-    too_long = writer.config.data.too_long
-    if not writer.copies:
-        a = writer.answering
+    too_long = predictor.config.data.too_long
+    if not predictor.copies:
+        a = predictor.answering
         return task.encode(rows, a.tokenizer, a.limit, a.config.data.too_long)
-    tokenizer = load_tokenizer(writer.config.model)
-    install_template(tokenizer, writer.config.data.template)
+    tokenizer = load_tokenizer(predictor.config.model)
+    install_template(tokenizer, predictor.config.data.template)
     return task.encode(rows, tokenizer, sys.maxsize, too_long)
 
 
-def _answers(writer: Any, test: WritingTest, rows: Sequence[Example]) -> AnswerScores:
+def _answers(predictor: Any, test: AnswerTest, rows: Sequence[Example]) -> AnswerScores:
     """Return the run's answers; few-shot arms answer as a whole."""
-    if not writer.shows_examples:
-        return answer_test(writer.answering, test, "answers")
+    if not predictor.shows_examples:
+        return answer_test(predictor.answering, test, "answers")
     assert test.scoring is not None
     by_row = {example.row: example for example in rows}
-    outputs = writer.predict([by_row[row] for row in test.questions.rows], "answers")
+    outputs = predictor.predict([by_row[row] for row in test.questions.rows], "answers")
     return score_outputs([output.text for output in outputs], test.questions, test.scoring)
 
 

@@ -16,7 +16,7 @@ from tailorbird.records import TASKS, ArmReport, Example, Split, Target
 from tailorbird.tasks.arm_job import CHECKED, ArmJob
 from tailorbird.tasks.base_model import HEADS, max_length
 from tailorbird.tasks.fit import TaskFit
-from tailorbird.tasks.scoring import save_scored
+from tailorbird.tasks.head_scoring import save_scored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,9 +50,9 @@ class HeadFit(TaskFit):
 
     def work(self) -> "LabelWork":
         """See `TaskFit.work`; a new head may be fitted first."""
-        from tailorbird.train.checkpoint import has_last
         from tailorbird.train.head_init import start_head
-        from tailorbird.train.loss import make_loss
+        from tailorbird.train.head_losses import make_loss
+        from tailorbird.train.resume_checkpoint import has_last
 
         job, targets = self.job, self.train_part.targets
         assert targets is not None

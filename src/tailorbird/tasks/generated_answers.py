@@ -15,7 +15,7 @@ from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import WrittenAnswer
 from tailorbird.tasks.base_model import Answering
 from tailorbird.tasks.label_likelihood import choose_labels
-from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest
+from tailorbird.tasks.prompt_set import AnswerTest, PromptSet, Scoring
 
 SAMPLES, WORST = 24, 50
 
@@ -59,7 +59,10 @@ class AnswerScores:
 
 
 def answer_test(
-    answering: Answering, test: WritingTest, title: str = "", losses: SequenceLosses | None = None
+    answering: Answering,
+    test: AnswerTest,
+    title: str = "",
+    losses: SequenceLosses | None = None,
 ) -> AnswerScores:
     """Answer all questions of the test."""
     assert test.scoring is not None

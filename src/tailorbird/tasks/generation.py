@@ -7,9 +7,9 @@ from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
 from tailorbird.records import TASKS, Example, ExamplesOnDisk, Split
-from tailorbird.tasks.generative_base import WritingParts, WritingTask
-from tailorbird.tasks.test_set import (
-    WritingTest,
+from tailorbird.tasks.generative_base import EncodedSplit, GenerativeTask
+from tailorbird.tasks.prompt_set import (
+    AnswerTest,
     answer_length,
     prompt_set_of,
     sample_rows,
@@ -25,7 +25,7 @@ ASKED_BY_DEFAULT = 300
 _LOOKED_AT = 20_000
 
 
-class TextGeneration(WritingTask):
+class TextGeneration(GenerativeTask):
     """Answers the prompts of the test part, and scores the answers."""
 
     spec = TASKS["generation"]
@@ -33,11 +33,11 @@ class TextGeneration(WritingTask):
     def encode(
         self, examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong
     ) -> Tokens:
-        """See `WritingTask.encode`."""
+        """See `GenerativeTask.encode`."""
         return encode_conversations(examples, tokenizer, limit, too_long)
 
-    def test(self, split: Split, parts: WritingParts, config: "Config", reads: int) -> WritingTest:
-        """See `WritingTask.test`."""
+    def test(self, split: Split, parts: EncodedSplit, config: "Config", reads: int) -> AnswerTest:
+        """See `GenerativeTask.test`."""
         prompts, left_out = with_room(prompt_set_of(parts.test, split.test), reads)
         most = config.evaluate.examples or ASKED_BY_DEFAULT
         questions = prompts.take(sample_rows(len(prompts), most, config.data.split_seed))
@@ -47,11 +47,11 @@ class TextGeneration(WritingTask):
         scoring = scoring_of(config.evaluate.metric, prompt_set_of(sample, split.train))
         notes = (left_out,) if left_out else ()
         length = answer_length(parts.train)
-        return WritingTest(questions, parts.test, scoring, length, notes)
+        return AnswerTest(questions, parts.test, scoring, length, notes)
 
-    def all_asked(self, split: Split, test: Tokens) -> WritingTest:
-        """See `WritingTask.all_asked`."""
-        return WritingTest(prompt_set_of(test, split.test), test, None, 0)
+    def all_asked(self, split: Split, test: Tokens) -> AnswerTest:
+        """See `GenerativeTask.all_asked`."""
+        return AnswerTest(prompt_set_of(test, split.test), test, None, 0)
 
 
 TASK = TextGeneration()

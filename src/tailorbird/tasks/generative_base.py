@@ -14,17 +14,17 @@ from tailorbird.metrics.significance import Outcomes
 from tailorbird.models.generation_inputs import check_ids
 from tailorbird.records import ArmReport, Example, ReloadCheck, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
-from tailorbird.tasks.answer_scoring import (
+from tailorbird.tasks.arm_job import read_task
+from tailorbird.tasks.base import Places, Task, reload_result
+from tailorbird.tasks.base_model import Answering
+from tailorbird.tasks.generative_scoring import (
     first_losses,
     headline_values,
     load_values,
     test_scores,
 )
-from tailorbird.tasks.arm_job import read_task
-from tailorbird.tasks.base import Places, Task, reload_result
-from tailorbird.tasks.base_model import Answering
-from tailorbird.tasks.scoring import group_ids
-from tailorbird.tasks.test_set import WritingTest
+from tailorbird.tasks.head_scoring import group_ids
+from tailorbird.tasks.prompt_set import AnswerTest
 
 if TYPE_CHECKING:
     from tailorbird.config import Config
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-4
 
 
-class WritingTask(Task):
+class GenerativeTask(Task):
     """The shared part of generative tasks; a subclass defines its inputs and its test."""
 
     joined_words = "answers"
@@ -51,9 +51,7 @@ class WritingTask(Task):
         """Return token ids and masks of at most `limit` tokens each."""
 
     @abstractmethod
-    def test(
-        self, split: Split, parts: "WritingParts", config: "Config", reads: int
-    ) -> WritingTest:
+    def test(self, split: Split, parts: "EncodedSplit", config: "Config", reads: int) -> AnswerTest:
         """Return the test of every arm; it depends on data, settings and base model alone.
 
         Raises:
@@ -62,12 +60,12 @@ class WritingTask(Task):
         """
 
     @abstractmethod
-    def all_asked(self, split: Split, test: Tokens) -> WritingTest:
+    def all_asked(self, split: Split, test: Tokens) -> AnswerTest:
         """Return all prompts of the test part, unscored; none if the task has none."""
 
     def encode_parts(
         self, split: Split, reader: "Base | Answering", limit: int, config: "Config"
-    ) -> "WritingParts":
+    ) -> "EncodedSplit":
         """Return the split's token ids and masks.
 
         Raises:
@@ -84,7 +82,7 @@ class WritingTask(Task):
                     f"no {name} example is left within {limit} tokens",
                     "set a longer data.max_length",
                 )
-        return WritingParts(*encoded.values())
+        return EncodedSplit(*encoded.values())
 
     def check_space(self, space: Mapping[str, Any]) -> None:
         """See `Task.check_space`."""
@@ -98,16 +96,16 @@ class WritingTask(Task):
 
     def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
         """See `Task.fit`."""
-        from tailorbird.tasks.fit_writing import WritingFit
+        from tailorbird.tasks.fit_generative import GenerativeFit
 
-        return WritingFit(self, job, scored=scored)
+        return GenerativeFit(self, job, scored=scored)
 
     def settings(self, config: "Config", method: "Method", split: Split) -> "Settings":
         """See `Task.settings`."""
         from tailorbird.models.load import hidden_size
-        from tailorbird.train.settings import resolve_writing
+        from tailorbird.train.settings import resolve_generative
 
-        return resolve_writing(config, method, len(split.train), hidden_size(config.model))
+        return resolve_generative(config, method, len(split.train), hidden_size(config.model))
 
     @property
     def judged_by(self) -> str:
@@ -188,7 +186,7 @@ class WritingTask(Task):
 
 
 @dataclass(frozen=True)
-class WritingParts:
+class EncodedSplit:
     """The split as token ids."""
 
     train: Tokens

@@ -29,8 +29,8 @@ from tailorbird.records import (
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import CHECKED
 from tailorbird.tasks.base import Places, Task, reload_result
+from tailorbird.tasks.head_scoring import group_ids, load_probabilities, load_target
 from tailorbird.tasks.predictions import Answer
-from tailorbird.tasks.scoring import group_ids, load_probabilities, load_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tailorbird.models.predict import Model, Predicted
     from tailorbird.tasks.arm_job import ArmJob
     from tailorbird.tasks.fit import TaskFit
-    from tailorbird.train.loss import LossSum
+    from tailorbird.train.head_losses import LossSum
     from tailorbird.train.settings import Settings
     from tailorbird.train.workloads import LabelWork
 
@@ -220,7 +220,7 @@ class HeadTask(Task):
         target: Target,
     ) -> tuple[float, float]:  # fmt: skip
         """Return the mean training loss of validation logits, and the headline figure."""
-        from tailorbird.train.loss import mean_loss
+        from tailorbird.train.head_losses import mean_loss
 
         figure, _ = self.quality(self.outputs(predicted.logits, target), truth, target)
         return mean_loss(loss, predicted.logits, targets), figure

@@ -23,7 +23,7 @@ from tailorbird import log
 from tailorbird.data.encode import token_batches
 from tailorbird.data.tokens import Tokens
 from tailorbird.models.device import Device
-from tailorbird.models.generation_inputs import left_padded, ready_to_write
+from tailorbird.models.generation_inputs import left_padded, ready_to_generate
 from tailorbird.models.packed import sequence_losses
 
 _TOKENS_PER_BATCH = 4096
@@ -67,7 +67,7 @@ def choose_labels(
     pad_id = int(tokenizer.pad_token_id or 0)
     lengths = np.asarray([len(prompt) for prompt in prompts], dtype=np.int64)
     quiet = log.quiet_progress(title, len(prompts), "prompts")
-    with quiet as bar, ready_to_write(model) as inner, torch.no_grad(), device.autocast():
+    with quiet as bar, ready_to_generate(model) as inner, torch.no_grad(), device.autocast():
         for indices in token_batches(lengths, _TOKENS_PER_BATCH):
             batch = [prompts[i] for i in indices]
             inputs = left_padded(model, batch, pad_id, device)

@@ -62,7 +62,7 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenPrediction:
+class GeneratedText:
     """A run's answer to one prompt.
 
     Attributes:

@@ -8,7 +8,7 @@ from tailorbird.records import TASKS, TaskName
 
 if TYPE_CHECKING:
     from tailorbird.tasks.base import Task
-    from tailorbird.tasks.generative_base import WritingTask
+    from tailorbird.tasks.generative_base import GenerativeTask
     from tailorbird.tasks.head_base import HeadTask
 
 
@@ -25,7 +25,7 @@ def head_task(name: TaskName) -> "HeadTask":
     return cast("HeadTask", get_task(name))
 
 
-def writing_task(name: TaskName) -> "WritingTask":
+def generative_task(name: TaskName) -> "GenerativeTask":
     """Return the generative task with this name."""
     assert not TASKS[name].head, name
-    return cast("WritingTask", get_task(name))
+    return cast("GenerativeTask", get_task(name))

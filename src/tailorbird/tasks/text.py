@@ -9,14 +9,14 @@ from tailorbird.data.encode_chat import encode_texts
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
 from tailorbird.records import TASKS, Example, Split
-from tailorbird.tasks.generative_base import WritingParts, WritingTask
-from tailorbird.tasks.test_set import WritingTest, prompt_set_of
+from tailorbird.tasks.generative_base import EncodedSplit, GenerativeTask
+from tailorbird.tasks.prompt_set import AnswerTest, prompt_set_of
 
 if TYPE_CHECKING:
     from tailorbird.config import Config
 
 
-class PlainText(WritingTask):
+class PlainText(GenerativeTask):
     """Measures the loss of the test part; there are no prompts."""
 
     spec = TASKS["text"]
@@ -25,16 +25,16 @@ class PlainText(WritingTask):
     def encode(
         self, examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong
     ) -> Tokens:
-        """See `WritingTask.encode`."""
+        """See `GenerativeTask.encode`."""
         return encode_texts(examples, tokenizer, limit)
 
-    def test(self, split: Split, parts: WritingParts, config: "Config", reads: int) -> WritingTest:
-        """See `WritingTask.test`."""
+    def test(self, split: Split, parts: EncodedSplit, config: "Config", reads: int) -> AnswerTest:
+        """See `GenerativeTask.test`."""
         return self.all_asked(split, parts.test)
 
-    def all_asked(self, split: Split, test: Tokens) -> WritingTest:
-        """See `WritingTask.all_asked`."""
-        return WritingTest(prompt_set_of(test, split.test).take(np.arange(0)), test, None, 0)
+    def all_asked(self, split: Split, test: Tokens) -> AnswerTest:
+        """See `GenerativeTask.all_asked`."""
+        return AnswerTest(prompt_set_of(test, split.test).take(np.arange(0)), test, None, 0)
 
 
 TASK = PlainText()

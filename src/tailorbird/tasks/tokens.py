@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tailorbird.models.device import Device
     from tailorbird.models.predict import Model, Predicted
-    from tailorbird.train.loss import LossSum
+    from tailorbird.train.head_losses import LossSum
     from tailorbird.train.workloads import LabelWork
 
 

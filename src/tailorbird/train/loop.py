@@ -19,12 +19,12 @@ from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.interrupt import patient_interrupt
-from tailorbird.train.checkpoint import Checkpoints, Saved, State, frozen_digest
 from tailorbird.train.distributed import ALONE, RankGroup
 from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
 from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.randomness import random_state, seed_rank
+from tailorbird.train.resume_checkpoint import Checkpoints, Saved, State, frozen_digest
 from tailorbird.train.settings import Settings
 from tailorbird.train.shard import Replicated, Sharded
 from tailorbird.train.step import Step, Stepper, Workload

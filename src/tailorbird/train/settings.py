@@ -103,7 +103,7 @@ def _layer_decay(decay: float | None, method: Method) -> float | None:
     return None
 
 
-def resolve_writing(
+def resolve_generative(
     config: Config, method: Method, examples: int, hidden: int, validation: int = 0
 ) -> Settings:
     """Fill in the defaults for generation.
@@ -114,20 +114,20 @@ def resolve_writing(
             than a tenth of the training time, it happens once.
     """
     tuned = resolve(config, method, examples)
-    rate = config.train.learning_rate or writing_rate(method, hidden)
+    rate = config.train.learning_rate or generative_rate(method, hidden)
     every = config.train.evaluate_every
     if every is None and validation * READING > _MOST_VALIDATING * examples / 2:
         every = math.ceil(examples / tuned.batch_size)
     return replace(
         tuned,
         evaluate_every=every,
-        epochs=config.train.epochs or method.defaults.writing_epochs,
+        epochs=config.train.epochs or method.defaults.generative_epochs,
         learning_rate=rate,
         head_start=False,
     )
 
 
-def writing_rate(method: Method, hidden: int) -> float:
+def generative_rate(method: Method, hidden: int) -> float:
     """Return the peak learning rate for a decoder of this width.
 
     Full fine-tuning takes ``5e-5 * (2000 / hidden)^0.78``, the power fitted to Llama models of 1B
@@ -135,6 +135,6 @@ def writing_rate(method: Method, hidden: int) -> float:
     multiple of it (LoRA ten times, as there). Prompt tuning's rate depends on its few virtual
     tokens, not on the width (Lester et al. 2021, section 3.3, took 0.3).
     """
-    if method.defaults.writing_rate is not None:
-        return method.defaults.writing_rate
-    return float(5e-5 * method.defaults.writing_factor * (2000 / hidden) ** 0.78)
+    if method.defaults.generative_rate is not None:
+        return method.defaults.generative_rate
+    return float(5e-5 * method.defaults.generative_factor * (2000 / hidden) ** 0.78)

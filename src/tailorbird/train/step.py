@@ -14,8 +14,8 @@ from tailorbird import log
 from tailorbird.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
-from tailorbird.train.checkpoint import State
 from tailorbird.train.randomness import random_state, restore_random
+from tailorbird.train.resume_checkpoint import State
 from tailorbird.train.settings import Settings
 from tailorbird.train.shard import Replicated
 

@@ -14,7 +14,7 @@ from tailorbird.data.tokens import Tokens, token_groups
 from tailorbird.models.device import Device
 from tailorbird.models.packed import Reader, tokens_at_once
 from tailorbird.train.attention import fastest_attention
-from tailorbird.train.loss import LossSum, cross_entropy_sum
+from tailorbird.train.head_losses import LossSum, cross_entropy_sum
 from tailorbird.train.settings import Settings
 
 
@@ -98,7 +98,7 @@ class TokenWork(LabelWork):
         return self.loss(picked, torch.from_numpy(targets).to(self.device.name))
 
 
-class WritingWork:
+class GenerativeWork:
     """The workload of generation: the loss is a mean over trained tokens.
 
     A batch is counted in examples; a micro-batch is bounded in tokens.

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings, strategies as st
 
-from tailorbird.arms.questions import chosen_arms
+from tailorbird.arms.question_arms.registry import chosen_arms
 from tailorbird.arms.registry import arm_names
 from tailorbird.config import METHODS, Config, check_method, dump_config, for_arm, load_config
 from tailorbird.config.method import MethodConfig, method_spec

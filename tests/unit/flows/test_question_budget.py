@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tailorbird.arms.questions import chosen_arms
+from tailorbird.arms.question_arms.registry import chosen_arms
 from tailorbird.config import Config, load_config
 from tailorbird.flows import question_budget
 from tailorbird.flows.question_budget import within_budget

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailorbird.arms.questions.question_set import PromptPassage
+from tailorbird.arms.question_arms.records import PromptPassage
 from tailorbird.flows.question_report import _supported
 
 PIECES = [

@@ -11,7 +11,7 @@ from tailorbird.config import Config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import choose
-from tailorbird.models.load import Base, load_writer
+from tailorbird.models.load import Base, load_generative
 
 OWN: dict[str, dict[str, Any]] = {
     "full": {},
@@ -30,7 +30,7 @@ def writer(models: Any) -> Callable[..., tuple[Base, torch.nn.Module]]:
         device = choose("cpu", precision)
         named = ModelConfig(name=str(models(shape)))
         if not method:
-            base = load_writer(named, device)
+            base = load_generative(named, device)
             return base, base.model.eval()
         config = Config.model_validate(
             {"model": named.model_dump(), "method": {"name": method} | OWN[method]}
@@ -39,7 +39,7 @@ def writer(models: Any) -> Callable[..., tuple[Base, torch.nn.Module]]:
         options = how.load_options(config.method, ("lm_head",), device)
         with torch.random.fork_rng():
             torch.manual_seed(3)
-            base = load_writer(named, device, options)
+            base = load_generative(named, device, options)
             model = how.attach(base, config)
             if method != "full":
                 with torch.no_grad():

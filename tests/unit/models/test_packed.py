@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tailorbird.data.tokens import Tokens, pack
-from tailorbird.models import packed as room, target_loss
+from tailorbird.models import chunked_cross_entropy, packed as room
 from tailorbird.models.device import choose
 from tailorbird.models.packed import Reader, sequence_losses
 from tailorbird.models.packed_attention import NAME
@@ -336,8 +336,8 @@ def _with_lora(model: Any) -> Any:
 def test_packed_gradients_are_those_of_single_texts(
     name: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target_loss, "_CHUNK_BYTES", {"cpu": 4 * VOCABULARY * 7})
-    monkeypatch.setattr(target_loss, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(chunked_cross_entropy, "_CHUNK_BYTES", {"cpu": 4 * VOCABULARY * 7})
+    monkeypatch.setattr(chunked_cross_entropy, "_FEWEST_ROWS", 1)
     model, tokens = family(name), texts()
     if method == "lora":
         model = _with_lora(model)

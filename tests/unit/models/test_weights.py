@@ -17,7 +17,7 @@ from tailorbird.methods.registry import get_method
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
-from tailorbird.models.load import hidden_size, load_tokenizer, load_writer, tokenizer_in
+from tailorbird.models.load import hidden_size, load_generative, load_tokenizer, tokenizer_in
 from tailorbird.rag.rerank import Reranker
 from tailorbird.rag.retriever_training import load_embedder, load_reranker
 
@@ -53,7 +53,7 @@ _LOADERS: dict[str, Callable[[Path], Any]] = {
     "tokenizer": lambda p: load_tokenizer(ModelConfig(name=str(p))),
     "saved tokenizer": tokenizer_in,
     "classifier": lambda p: load_classifier(ModelConfig(name=str(p)), tiny.TARGET, CPU),
-    "writer": lambda p: load_writer(ModelConfig(name=str(p)), CPU),
+    "writer": lambda p: load_generative(ModelConfig(name=str(p)), CPU),
     "width": lambda p: hidden_size(ModelConfig(name=str(p))),
     "embedder": lambda p: Embedder(ModelConfig(name=str(p)), CPU),
     "reranker": lambda p: Reranker(ModelConfig(name=str(p)), CPU),
@@ -90,7 +90,7 @@ def test_code_of_a_saved_full_model_does_not_run(
     tiny_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    base = load_writer(ModelConfig(name=str(tiny_decoder)), CPU)
+    base = load_generative(ModelConfig(name=str(tiny_decoder)), CPU)
     saved = _foreign(tiny_decoder, tmp_path / "model", tmp_path / "ran")
     get_method("full").load(base, saved)
     assert not (tmp_path / "ran").exists()
@@ -175,10 +175,10 @@ def _own_quantisation(name: str, models: Any, place: Path) -> Any:
         config = ModelConfig(name=str(_narrow(models, place)))
         return load_classifier(config, tiny.TARGET, CPU, _options()).model
     if name == "writer":
-        return load_writer(ModelConfig(name=str(_narrow(models, place))), CPU, _options()).model
+        return load_generative(ModelConfig(name=str(_narrow(models, place))), CPU, _options()).model
     if name == "saved writer":
         saved = _saved_in_four_bits(models, "narrow", place, "AutoModelForCausalLM")
-        return load_writer(ModelConfig(name=str(saved)), CPU).model
+        return load_generative(ModelConfig(name=str(saved)), CPU).model
     head = "AutoModel" if "embedder" in name else "AutoModelForSequenceClassification"
     saved = _saved_in_four_bits(models, "bert", place, head)
     if name == "saved embedder":

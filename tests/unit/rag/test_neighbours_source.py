@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.arms.neighbours import NeighboursSource
+from tailorbird.arms.knn_vote import NeighboursSource
 from tailorbird.models.embed import Embedded
 from tailorbird.rag.knn import LabelledVectors, VoteSettings
 from tailorbird.records import Example

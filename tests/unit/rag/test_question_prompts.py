@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tailorbird.arms.questions import TABLE, chosen_arms
-from tailorbird.arms.questions.prompts import (
+from tailorbird.arms.question_arms.prompts import (
     ABSTAINED,
     answer_of,
     conversation,
@@ -13,7 +12,8 @@ from tailorbird.arms.questions.prompts import (
     raft_passages,
     target,
 )
-from tailorbird.arms.questions.question_set import Item, PromptPassage
+from tailorbird.arms.question_arms.records import Item, PromptPassage
+from tailorbird.arms.question_arms.registry import TABLE, chosen_arms
 from tailorbird.config.knowledge import RaftConfig
 
 GOLD = PromptPassage(

@@ -9,16 +9,16 @@ import pytest
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.tokens import Tokens
 from tailorbird.models.device import choose
-from tailorbird.models.load import Base, load_writer
+from tailorbird.models.load import Base, load_generative
 from tailorbird.records import Example
-from tailorbird.tasks.test_set import PromptSet, prompt_set_of
+from tailorbird.tasks.prompt_set import PromptSet, prompt_set_of
 
 Encode = Callable[[list[tuple[str, str]]], Tokens]
 
 
 @pytest.fixture(scope="session")
 def stories(models: Any) -> Base:
-    base = load_writer(ModelConfig(name=str(models("stories260k"))), choose("cpu", "fp32"))
+    base = load_generative(ModelConfig(name=str(models("stories260k"))), choose("cpu", "fp32"))
     base.model.eval()
     return base
 

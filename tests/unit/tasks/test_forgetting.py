@@ -10,7 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.models.device import choose
-from tailorbird.models.load import Base, load_writer
+from tailorbird.models.load import Base, load_generative
 from tailorbird.models.packed import SequenceLosses
 from tailorbird.tasks import forgetting
 from tailorbird.tasks.forgetting import reference_loss, window_length, windows
@@ -42,7 +42,7 @@ def test_loss_is_that_of_plain_readings(stories: Base) -> None:
 
 
 def test_windows_without_a_first_token_of_their_own(models: Any) -> None:
-    base = load_writer(ModelConfig(name=str(models("llama"))), CPU)
+    base = load_generative(ModelConfig(name=str(models("llama"))), CPU)
     loss, count = reference_loss(base.model, base.tokenizer, TEXT, CPU, 64)
     ids = base.tokenizer(TEXT, add_special_tokens=False).input_ids
     cut = [ids[at : at + 64] for at in range(0, len(ids), 64)]

@@ -18,7 +18,7 @@ from tailorbird.tasks.generated_answers import (
     score_outputs,
     worst,
 )
-from tailorbird.tasks.test_set import PromptSet, Scoring, scoring_of
+from tailorbird.tasks.prompt_set import PromptSet, Scoring, scoring_of
 
 CPU = choose("cpu", "fp32")
 Ask = Callable[[list[tuple[str, str]]], PromptSet]

@@ -54,7 +54,7 @@ def test_choices_are_whole_readings(
 def made(folder: Any, method: str) -> tuple[Base, torch.nn.Module]:
     from tailorbird.config import Config
     from tailorbird.methods.registry import get_method
-    from tailorbird.models.load import load_writer
+    from tailorbird.models.load import load_generative
 
     own = {"lora": {"rank": 2}, "prompt": {"virtual_tokens": 5}}
     config = Config.model_validate(
@@ -63,7 +63,7 @@ def made(folder: Any, method: str) -> tuple[Base, torch.nn.Module]:
             "method": {"name": method, **own[method]} if method else {},
         }
     )
-    base = load_writer(config.model, CPU)
+    base = load_generative(config.model, CPU)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = get_method(method).attach(base, config) if method else base.model

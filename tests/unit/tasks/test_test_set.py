@@ -10,8 +10,8 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.records import Example
 from tailorbird.runs.folder import TASK, RunFolder
-from tailorbird.tasks.arm_job import WritingFile, read_task
-from tailorbird.tasks.test_set import (
+from tailorbird.tasks.arm_job import TaskFile, read_task
+from tailorbird.tasks.prompt_set import (
     PromptSet,
     answer_length,
     prompt_set_of,
@@ -88,7 +88,7 @@ def test_another_process_scores_in_the_same_way(tmp_path: Path) -> None:
         assert [e.tolist() for e in again.endings] == [e.tolist() for e in scoring.endings]
         assert (again.custom is None) == (scoring.custom is None)
     assert scoring_of("auto", train).labels == ("no", "yes")
-    assert saved_scoring(WritingFile("generation"), "auto") is None
+    assert saved_scoring(TaskFile("generation"), "auto") is None
     assert scoring_json(None) == {}
 
 

@@ -3,7 +3,7 @@
 from rich.cells import cell_len
 
 from tailorbird.records import Piece
-from tailorbird.tasks.fit_writing import LINES, WIDTH, lines_of, tell_shown
+from tailorbird.tasks.fit_generative import LINES, WIDTH, lines_of, tell_shown
 
 SHORT = (Piece("User:\nHi\n", False), Piece("Ho</s>", True), Piece("\n", False))
 

@@ -13,7 +13,7 @@ from tailorbird.config.losses import check_loss
 from tailorbird.config.schema import TrainConfig
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Target, TaskName
-from tailorbird.train.loss import cross_entropy_sum, make_loss, mean_loss
+from tailorbird.train.head_losses import cross_entropy_sum, make_loss, mean_loss
 
 CLASSES = Target("classification", ("a", "b", "c"))
 LABELS = Target("multilabel", ("a", "b", "c"))

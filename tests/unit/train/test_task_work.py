@@ -13,7 +13,7 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, reads_segments
 from tailorbird.records import Target, TaskName
-from tailorbird.train.loss import bce_sum, distance_sum
+from tailorbird.train.head_losses import bce_sum, distance_sum
 from tailorbird.train.workloads import LabelWork, TokenWork
 
 LABELS = ("a", "b", "c")

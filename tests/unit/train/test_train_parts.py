@@ -22,7 +22,7 @@ from tailorbird.data.encode import (
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
 from tailorbird.train.dropout import _ByteDropout, set_dropout
-from tailorbird.train.loss import cross_entropy_sum
+from tailorbird.train.head_losses import cross_entropy_sum
 from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.settings import Settings
 

@@ -33,7 +33,7 @@ def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.n
 SPEC = MethodSpec(
     words="Adapter",
     options=AdapterOptions,
-    defaults=Defaults(learning_rate=2e-3, epochs=3, writing_factor=10),
+    defaults=Defaults(learning_rate=2e-3, epochs=3, generative_factor=10),
     space={"method.bottleneck": (16, 32, 64, 128), "method.dropout": (0.0, 0.05, 0.1)},
     smaller="qlora",
     parameters=lambda o, hidden, inner, layers: 4.0 * layers * hidden * int(o["bottleneck"]),

@@ -85,7 +85,7 @@ SPACE: Any = {"method.rank": (4, 8, 16, 32, 64), "method.dropout": (0.0, 0.05, 0
 SPEC = MethodSpec(
     words="LoRA",
     options=LoraOptions,
-    defaults=Defaults(learning_rate=5e-4, epochs=3, writing_factor=10),
+    defaults=Defaults(learning_rate=5e-4, epochs=3, generative_factor=10),
     space=SPACE,
     library="peft",
     smaller="qlora",

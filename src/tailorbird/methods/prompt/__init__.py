@@ -31,7 +31,9 @@ def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.n
 SPEC = MethodSpec(
     words="Prompt tuning",
     options=PromptOptions,
-    defaults=Defaults(learning_rate=3e-2, epochs=3, writing_rate=3e-2, writing_epochs=3, cost=1.2),
+    defaults=Defaults(
+        learning_rate=3e-2, epochs=3, generative_rate=3e-2, generative_epochs=3, cost=1.2
+    ),
     space={"method.virtual_tokens": (5, 10, 20, 50, 100)},
     rate_around=10.0,
     library="peft",

@@ -80,7 +80,7 @@ def _read_last_real_token(model: "nn.Module", base: Base) -> None:
     then read the last position of every row, which is padding in all but the longest, so
     predictions would depend on the rest of the batch.
     """
-    if not base.is_decoder or base.writes or base.per_word:
+    if not base.is_decoder or base.generates or base.per_word:
         return
     ends: list[torch.Tensor] = []
 

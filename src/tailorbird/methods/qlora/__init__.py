@@ -16,7 +16,7 @@ class QloraOptions(LowRankOptions):
 SPEC = MethodSpec(
     words="QLoRA",
     options=QloraOptions,
-    defaults=Defaults(learning_rate=5e-4, epochs=3, writing_factor=10, cost=1.2),
+    defaults=Defaults(learning_rate=5e-4, epochs=3, generative_factor=10, cost=1.2),
     space=SPACE,
     library="peft",
     quantises=True,

@@ -1,4 +1,4 @@
-"""Arms for questions about documents: one table, one module per kind of answering.
+"""The table of arms for questions about documents, the cheapest first.
 
 An arm combines the weights that answer with the context before the question.
 """
@@ -21,20 +21,25 @@ class QuestionArm:
     Attributes:
         name: Its name in the report.
         words: Its description.
-        leaf: The module here whose ``answers`` runs it.
         context: What precedes the question.
         method: The fine-tuning method; None: untuned.
         tuned: The training data: questions alone, or questions with passages.
         weights: The arm whose weights it uses, if not its own.
+        leaf: The module here whose ``answers`` runs it.
     """
 
     name: str
     words: str
-    leaf: Literal["retrieval_only", "writing"]
     context: Context
     method: str | None = None
     tuned: Tuned | None = None
     weights: str | None = None
+    leaf: Literal["answer_with_model", "answer_without_model"] = "answer_with_model"
+
+    @property
+    def generates(self) -> bool:
+        """Whether a language model generates its answers."""
+        return self.leaf == "answer_with_model"
 
     @property
     def retrieves(self) -> bool:
@@ -53,30 +58,25 @@ class QuestionArm:
 
 
 _UNTRAINED = (
-    QuestionArm(
-        "nearest", "the answer to the most similar training question", "retrieval_only", "shots"
-    ),
-    QuestionArm(
-        "quote", "quoted sentences of the retrieved passages", "retrieval_only", "passages"
-    ),
-    QuestionArm("base", "the untouched model, no documents", "writing", "nothing"),
-    QuestionArm(
-        "few_shot", "the same, with solved training questions in the prompt", "writing", "shots"
-    ),
-    QuestionArm("rag", "the untouched model with retrieved passages", "writing", "passages"),
-    QuestionArm("oracle", "the same with the right passage: an upper bound", "writing", "gold"),
-)
+    QuestionArm("nearest", "the answer to the most similar training question", "shots",
+                leaf="answer_without_model"),
+    QuestionArm("quote", "quoted sentences of the retrieved passages", "passages",
+                leaf="answer_without_model"),
+    QuestionArm("base", "the untouched model, no documents", "nothing"),
+    QuestionArm("few_shot", "the same, with solved training questions in the prompt", "shots"),
+    QuestionArm("rag", "the untouched model with retrieved passages", "passages"),
+    QuestionArm("oracle", "the same with the right passage: an upper bound", "gold"),
+)  # fmt: skip
 
 
-def _tuned(method: str) -> tuple[QuestionArm, ...]:
-    closed, raft = "closed book", "raft"
+def _tuned(name: str) -> tuple[QuestionArm, ...]:
+    alone = f"tuned by {name} on questions and answers alone"
+    passages = f"tuned by {name} to answer from passages"
     return (
-        QuestionArm(method, f"tuned by {method} on questions and answers alone", "writing",
-                    "nothing", method, "closed book"),
-        QuestionArm(f"rag+{method}", f"{method}'s model ({closed}) with passages", "writing",
-                    "passages", method, "closed book", method),
-        QuestionArm(f"{raft}+{method}", f"tuned by {method} to answer from passages", "writing",
-                    "passages", method, "raft"),
+        QuestionArm(name, alone, "nothing", name, "closed book"),
+        QuestionArm(f"rag+{name}", f"{name}'s model (closed book) with passages", "passages", name,
+                    "closed book", name),
+        QuestionArm(f"raft+{name}", passages, "passages", name, "raft"),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tailorbird.arms.questions.question_set import Item, PromptPassage
+from tailorbird.arms.question_arms.records import Item, PromptPassage
 from tailorbird.config.knowledge import RaftConfig
 from tailorbird.metrics.answer_match import match_words
 from tailorbird.rag.augment import UNKNOWN

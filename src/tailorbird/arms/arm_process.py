@@ -1,4 +1,4 @@
-"""One arm of a comparison in a process of its own: `python -m tailorbird.arms.worker RUN ARM`.
+"""One arm of a comparison in a process of its own: `python -m tailorbird.arms.arm_process RUN ARM`.
 
 The job is `job.json` in the arm's folder; the result is `arm.json`, or on failure `outcome.json`
 with the status and the reason.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
-from tailorbird.arms.process import ARM as ARM_PROCESS
+from tailorbird.arms.fork_server import ARM as ARM_PROCESS
 from tailorbird.arms.registry import arm_named, run_arm
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
@@ -71,7 +71,7 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     return _with_search(job)
 
 
-def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:
+def run_apart(runner: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:
     """Run an arm in a process of its own, or load a saved result from its folder.
 
     Args:
@@ -84,9 +84,9 @@ def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmRepor
     if not place.file(ARM).is_file():
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, job.name, job.config, job.deadline, rows)
-        code = _search_on(nest, job)
+        code = _search_on(runner, job)
         if not code and not place.file(OUTCOME).is_file():
-            code = nest.run(ARM_PROCESS, str(place.run.path), str(place.path))
+            code = runner.run(ARM_PROCESS, str(place.run.path), str(place.path))
         if not place.file(ARM).is_file():
             if code == Interrupted.exit_code:
                 raise Interrupted(f"{job.name} was stopped")
@@ -94,7 +94,7 @@ def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmRepor
     return read_arm(place)
 
 
-def _search_on(nest: "Runner", job: ArmJob) -> int:
+def _search_on(runner: "Runner", job: ArmJob) -> int:
     """Run an arm's search before the arm if its trials can be jobs of a cluster.
 
     Returns:
@@ -106,8 +106,8 @@ def _search_on(nest: "Runner", job: ArmJob) -> int:
     from tailorbird.arms.hyperparameter_search import search
     from tailorbird.arms.schedule import Scheduler
 
-    assert isinstance(nest, Scheduler)
-    return outcome_of(job.folder, lambda: search(first, nest))
+    assert isinstance(runner, Scheduler)
+    return outcome_of(job.folder, lambda: search(first, runner))
 
 
 def _searches(job: ArmJob) -> bool:

@@ -13,28 +13,28 @@ from tailorbird import log
 from tailorbird.data.tokens import Tokens
 from tailorbird.records import ArmReport, Piece
 from tailorbird.runs.folder import SHOWN
-from tailorbird.tasks.answer_scoring import score_and_save
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.base_model import Answering, make_base, max_length, reading_limit
 from tailorbird.tasks.fit import TaskFit
 from tailorbird.tasks.forgetting import Reference
-from tailorbird.tasks.generative_base import WritingTask
+from tailorbird.tasks.generative_base import GenerativeTask
+from tailorbird.tasks.generative_scoring import score_and_save
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.models.packed import SequenceLosses
     from tailorbird.train.loop import Trained
-    from tailorbird.train.workloads import WritingWork
+    from tailorbird.train.workloads import GenerativeWork
 
 
-class WritingFit(TaskFit):
+class GenerativeFit(TaskFit):
     """A trained generative arm, or continued pre-training; see `TaskFit`."""
 
     kept_by = MappingProxyType({"keep": "loss"})
 
-    def __init__(self, task: WritingTask, job: ArmJob, *, scored: bool) -> None:
-        from tailorbird.train.settings import resolve_writing
+    def __init__(self, task: GenerativeTask, job: ArmJob, *, scored: bool) -> None:
+        from tailorbird.train.settings import resolve_generative
 
         super().__init__(job)
         config, split = job.config, job.split
@@ -52,17 +52,17 @@ class WritingFit(TaskFit):
         self.model = self.method.attach(base, config)
         hidden = int(self.model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
         counts = len(self.parts.train), len(self.parts.validation)
-        self.settings = resolve_writing(config, self.method, counts[0], hidden, counts[1])
+        self.settings = resolve_generative(config, self.method, counts[0], hidden, counts[1])
         self.notes += [*base.notes, *self.parts.notes]
         self.validated: dict[float, SequenceLosses] = {}
 
-    def work(self) -> "WritingWork":
+    def work(self) -> "GenerativeWork":
         """See `TaskFit.work`."""
-        from tailorbird.train.workloads import WritingWork
+        from tailorbird.train.workloads import GenerativeWork
 
         parts = self.parts
         longest = int(parts.validation.lengths.max())
-        work = WritingWork(parts.train, self.model, self.base.device, self.settings, longest)
+        work = GenerativeWork(parts.train, self.model, self.base.device, self.settings, longest)
         self.reader = work.reader
         for note in work.reader.notes:
             log.warn(f"{self.job.name}: {note}")

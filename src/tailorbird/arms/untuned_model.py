@@ -10,7 +10,7 @@ from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.base_model import count_parameters
-from tailorbird.tasks.registry import writing_task
+from tailorbird.tasks.registry import generative_task
 
 
 class BaseArm(Arm):
@@ -21,9 +21,9 @@ class BaseArm(Arm):
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
         from tailorbird.arms.generative_predictor import PROMPTED, open_untouched
-        from tailorbird.tasks.answer_scoring import score_and_save
+        from tailorbird.tasks.generative_scoring import score_and_save
 
-        config, task = job.config, writing_task(job.split.task)
+        config, task = job.config, generative_task(job.split.task)
         answering = open_untouched(config)
         parts = task.encode_parts(job.split, answering, answering.limit, config)
         test = task.test(job.split, parts, config, answering.reads)

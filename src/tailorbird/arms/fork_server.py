@@ -1,9 +1,9 @@
 """Forks the processes of a comparison's arms from one with all imports loaded.
 
 Every arm runs in a process of its own, and importing torch, transformers and PEFT takes each
-several seconds. `Nest` starts one process of this module, which imports them, computes nothing, and
-forks for each task: a task still has its own memory, and a crash still ends it alone. Where forking
-is unsafe with torch loaded (everywhere but on Linux), each starts afresh.
+several seconds. `ForkServer` starts one process of this module, which imports them, computes
+nothing, and forks for each task: a task still has its own memory, and a crash still ends it alone.
+Where forking is unsafe with torch loaded (everywhere but on Linux), each starts afresh.
 
 multiprocessing's forkserver with the same preload starts tasks as fast
 (`benchmarks/own_or_library.py processes`). It is not used, since its tasks keep it alive when we
@@ -26,11 +26,11 @@ from tailorbird.errors import Interrupted
 from tailorbird.processes import computing, python
 
 _FORKS = sys.platform == "linux"
-_NEST = "tailorbird.arms.process"
+_HERE = "tailorbird.arms.fork_server"
 _ANSWERED = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
-ARM, SECOND_LOOK = "tailorbird.arms.worker", "tailorbird.arms.reload_check"
-QUESTION_ARM = "tailorbird.arms.questions.job"
+ARM, RELOAD_CHECK = "tailorbird.arms.arm_process", "tailorbird.arms.reload_check"
+QUESTION_ARM = "tailorbird.arms.question_arms.question_arm_process"
 TRUST = "trust"
 """The reload check's argument if code that came with the model may run; else an empty text."""
 # The imports of every trained arm; none of them starts a thread or looks for a GPU.
@@ -42,15 +42,15 @@ PRELOAD = (
     "peft",
     "scipy.stats",
     ARM,
-    SECOND_LOOK,
+    RELOAD_CHECK,
 )
 
 
-class Nest:
+class ForkServer:
     """Runs modules one after the other, each in a process of its own; a context manager.
 
-    If this process ends, for whatever reason, so do the nest and its task: otherwise the task would
-    go on writing to a run that somebody may resume.
+    If this process ends, for whatever reason, so do the forking one and its task: otherwise the
+    task would go on writing to a run that somebody may resume.
 
     Args:
         environment: Environment variables added for the processes.
@@ -61,7 +61,7 @@ class Nest:
         self._process: subprocess.Popen[str] | None = None
         self._ids: list[int] = []
 
-    def __enter__(self) -> "Nest":
+    def __enter__(self) -> "ForkServer":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +94,7 @@ class Nest:
             process.stdin.write(json.dumps([module, *arguments]) + "\n")
             process.stdin.flush()
             return _patiently(self._ids, line)
-        except (BrokenPipeError, EOFError):  # the nest has ended
+        except (BrokenPipeError, EOFError):  # the forking process has ended
             return process.wait()
 
     def start(self) -> None:
@@ -117,7 +117,7 @@ class Nest:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _ANSWERED)
             try:
                 self._process = subprocess.Popen(
-                    python(_NEST, str(os.getpid())),
+                    python(_HERE, str(os.getpid())),
                     env=computing() | self._environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -133,7 +133,7 @@ def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
 
     Args:
         numbers: The task's process id, or empty if unknown yet.
-        line: Waits for the next number from the nest: the process id, then the exit code.
+        line: Waits for the next number: the process id, then the exit code.
     """
     interrupted = False
 
@@ -220,7 +220,7 @@ def _become(module: str, arguments: list[str]) -> None:
     except BaseException as error:
         log.failure(error)
     finally:
-        # Not sys.exit, which would run the nest's exit handlers here.
+        # Not sys.exit, which would run the forking process's exit handlers here.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

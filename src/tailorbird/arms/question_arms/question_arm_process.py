@@ -1,18 +1,18 @@
-"""The job of a question arm, and its process: `tailorbird.arms.questions.job RUN ARM`."""
+"""The job of a question arm, and the process that runs it: ``main(RUN, ARM)``."""
 
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tailorbird import log
-from tailorbird.arms.questions import TABLE, QuestionArm
-from tailorbird.arms.questions.question_set import (
+from tailorbird.arms.arm_process import outcome_of
+from tailorbird.arms.question_arms.records import (
     ANSWERS,
     ArmAnswers,
     QuestionSet,
     read_question_set,
 )
-from tailorbird.arms.worker import outcome_of
+from tailorbird.arms.question_arms.registry import TABLE, QuestionArm
 from tailorbird.config import Config
 from tailorbird.lazy_import import leaf
 from tailorbird.runs.folder import RunFolder
@@ -53,7 +53,7 @@ def main(run: str, arm: str) -> int:
             run=RunFolder(run),
             deadline=deadline,
         )
-        answers: ArmAnswers = leaf("tailorbird.arms.questions", job.arm.leaf, "answers")(job)
+        answers: ArmAnswers = leaf("tailorbird.arms.question_arms", job.arm.leaf, "answers")(job)
         folder.write_json(ANSWERS, asdict(answers))
 
     return outcome_of(folder, work)

@@ -10,11 +10,11 @@ from threading import Timer
 
 import pytest
 
-from tailorbird.arms.process import Nest
+from tailorbird.arms.fork_server import ForkServer
 from tailorbird.errors import Interrupted
 
 # Other tests of a session replace it.
-RUN = Nest.run
+RUN = ForkServer.run
 
 WORK = """
 import os, signal, sys, time
@@ -38,22 +38,22 @@ def main(what, told):
 
 
 @pytest.fixture(scope="module")
-def nest(tmp_path_factory: pytest.TempPathFactory) -> Nest:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> ForkServer:
     place = tmp_path_factory.mktemp("work")
     (place / "some_work.py").write_text(WORK)
     before = os.environ.get("PYTHONPATH", "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(place), before])))
-        with Nest() as started:
+        with ForkServer() as started:
             yield started
 
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="arms are forked on Linux only")
 
 
-def test_each_work_is_a_process_of_its_own(nest: Nest, tmp_path: Path) -> None:
+def test_each_work_is_a_process_of_its_own(runner: ForkServer, tmp_path: Path) -> None:
     told = [tmp_path / "one", tmp_path / "two"]
-    assert [RUN(nest, "some_work", "fine", str(path)) for path in told] == [0, 0]
+    assert [RUN(runner, "some_work", "fine", str(path)) for path in told] == [0, 0]
     (one, torch), (two, _) = (path.read_text().split() for path in told)
     assert len({one, two, str(os.getpid())}) == 3
     assert torch == "True"
@@ -61,10 +61,10 @@ def test_each_work_is_a_process_of_its_own(nest: Nest, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("what", "code"), [("code", 3), ("raise", 1), ("killed", -9)])
 def test_how_it_ended_is_told_and_the_next_one_runs(
-    nest: Nest, what: str, code: int, tmp_path: Path
+    runner: ForkServer, what: str, code: int, tmp_path: Path
 ) -> None:
-    assert RUN(nest, "some_work", what, str(tmp_path / "a")) == code
-    assert RUN(nest, "some_work", "fine", str(tmp_path / "b")) == 0
+    assert RUN(runner, "some_work", what, str(tmp_path / "a")) == code
+    assert RUN(runner, "some_work", "fine", str(tmp_path / "b")) == 0
 
 
 def started(told: Path) -> int:
@@ -76,7 +76,7 @@ def started(told: Path) -> int:
     raise AssertionError("the work has not begun")
 
 
-def test_ctrl_c_reaches_the_work_and_is_told(nest: Nest, tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_work_and_is_told(runner: ForkServer, tmp_path: Path) -> None:
     told = tmp_path / "pid"
 
     def interrupt() -> None:
@@ -85,12 +85,12 @@ def test_ctrl_c_reaches_the_work_and_is_told(nest: Nest, tmp_path: Path) -> None
 
     timer = Timer(0, interrupt)
     timer.start()
-    assert RUN(nest, "some_work", "waits", str(told)) == Interrupted.exit_code
+    assert RUN(runner, "some_work", "waits", str(told)) == Interrupted.exit_code
     timer.join()
-    assert RUN(nest, "some_work", "fine", str(tmp_path / "b")) == 0
+    assert RUN(runner, "some_work", "fine", str(tmp_path / "b")) == 0
 
 
-def test_sigterm_reaches_us_alone_and_is_handed_on(nest: Nest, tmp_path: Path) -> None:
+def test_sigterm_reaches_us_alone_and_is_handed_on(runner: ForkServer, tmp_path: Path) -> None:
     told = tmp_path / "pid"
 
     def terminate() -> None:
@@ -101,16 +101,16 @@ def test_sigterm_reaches_us_alone_and_is_handed_on(nest: Nest, tmp_path: Path) -
     timer = Timer(0, terminate)
     timer.start()
     began = time.monotonic()
-    assert RUN(nest, "some_work", "waits", str(told)) == Interrupted.exit_code
+    assert RUN(runner, "some_work", "waits", str(told)) == Interrupted.exit_code
     timer.join()
     assert time.monotonic() - began < 50, "it was told, and did not sleep for a minute"
     assert signal.getsignal(signal.SIGTERM) is before
-    assert RUN(nest, "some_work", "fine", str(tmp_path / "b")) == 0
+    assert RUN(runner, "some_work", "fine", str(tmp_path / "b")) == 0
 
 
-def test_ctrl_c_before_the_work_has_begun(nest: Nest, tmp_path: Path) -> None:
-    """It comes while the nest still imports: the work is told as soon as it is there."""
-    with Nest() as new:
+def test_ctrl_c_before_the_work_has_begun(runner: ForkServer, tmp_path: Path) -> None:
+    """It comes while the runner still imports: the work is told as soon as it is there."""
+    with ForkServer() as new:
         timer = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         began = time.monotonic()
@@ -120,11 +120,11 @@ def test_ctrl_c_before_the_work_has_begun(nest: Nest, tmp_path: Path) -> None:
         timer.join()
 
 
-def test_what_ends_us_ends_the_work(nest: Nest, tmp_path: Path) -> None:
+def test_what_ends_us_ends_the_work(runner: ForkServer, tmp_path: Path) -> None:
     """An arm that went on by itself would write to a run that is resumed meanwhile."""
     told = tmp_path / "pid"
-    code = "import sys; from tailorbird.arms.process import Nest\n"
-    code += "with Nest() as nest: nest.run('some_work', 'waits', sys.argv[1])"
+    code = "import sys; from tailorbird.arms.fork_server import ForkServer\n"
+    code += "with ForkServer() as runner: runner.run('some_work', 'waits', sys.argv[1])"
     process = subprocess.Popen([sys.executable, "-c", code, str(told)])
     pid = started(told)
     process.kill()

@@ -28,8 +28,8 @@ from tailorbird.runs.files import read_as, reading
 from tailorbird.runs.folder import LABELS, MODEL, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task
-from tailorbird.tasks.scoring import load_target
 
 FILE = "rag.json"
 NO_VECTORS = "it reads one vector of a whole text, and here every word has a label"

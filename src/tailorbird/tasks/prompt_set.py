@@ -12,7 +12,7 @@ from tailorbird.errors import UserError
 from tailorbird.metrics.answer_scores import CHOICE, headline_of, label_set, which_metrics
 from tailorbird.metrics.custom import Custom, is_custom, load_custom
 from tailorbird.records import Example
-from tailorbird.tasks.arm_job import WritingFile
+from tailorbird.tasks.arm_job import TaskFile
 from tailorbird.tasks.label_likelihood import label_endings
 
 TEXT_HEADLINE = "loss"
@@ -67,7 +67,7 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class WritingTest:
+class AnswerTest:
     """The test of every arm of a comparison, and its scoring.
 
     Attributes:
@@ -154,7 +154,7 @@ def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
     }
 
 
-def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
+def saved_scoring(task_file: TaskFile, metric: str) -> Scoring | None:
     """Return the scoring of `scoring_json` with its headline; None for older runs.
 
     Raises:

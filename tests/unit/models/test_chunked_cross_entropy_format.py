@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tailorbird.models.target_loss import Head, target_loss, target_scores
+from tailorbird.models.chunked_cross_entropy import Head, target_loss, target_scores
 
 Parts = tuple[torch.Tensor, nn.Linear, torch.Tensor]
 VOCABULARY, HIDDEN, TARGETS = 300, 32, 40

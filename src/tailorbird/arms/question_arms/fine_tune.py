@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.arms.questions.job import QuestionJob
-from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_passages, target
-from tailorbird.arms.questions.question_set import Item, PromptPassage
+from tailorbird.arms.question_arms.prompts import ABSTAINED, conversation, raft_passages, target
+from tailorbird.arms.question_arms.question_arm_process import QuestionJob
+from tailorbird.arms.question_arms.records import Item, PromptPassage
 from tailorbird.arms.saved_arm import save_kind
 from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import dump_config, for_arm

@@ -16,14 +16,14 @@ from tailorbird.errors import Interrupted
 from tailorbird.methods.base import trained_parameters
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_writer
+from tailorbird.models.load import load_generative
 from tailorbird.models.packed import sequence_losses, tokens_at_once
 from tailorbird.runs.folder import JOURNAL, RunFolder
 from tailorbird.tasks.base_model import HEADS
 from tailorbird.train import loop
 from tailorbird.train.loop import TrainJob, train
-from tailorbird.train.settings import resolve_writing, writing_rate
-from tailorbird.train.workloads import WritingWork
+from tailorbird.train.settings import generative_rate, resolve_generative
+from tailorbird.train.workloads import GenerativeWork
 
 OWN = {
     "full": {},
@@ -34,7 +34,7 @@ OWN = {
 }
 EXAMPLES = 32
 
-MakeWork = Callable[..., tuple[nn.Module, WritingWork, TrainJob]]
+MakeWork = Callable[..., tuple[nn.Module, GenerativeWork, TrainJob]]
 
 
 def uneven() -> Tokens:
@@ -59,7 +59,7 @@ def make_work(models: Any, tmp_path: Path) -> MakeWork:
         precision: str = "fp32",
         name: str = "run",
         **train_options: Any,
-    ) -> tuple[nn.Module, WritingWork, TrainJob]:
+    ) -> tuple[nn.Module, GenerativeWork, TrainJob]:
         torch.manual_seed(99)  # whatever ran before must not matter
         config = Config.model_validate(
             {
@@ -70,10 +70,10 @@ def make_work(models: Any, tmp_path: Path) -> MakeWork:
         )
         device, how = choose("cpu", precision), get_method(method)
         torch.manual_seed(config.train.seed)
-        base = load_writer(config.model, device, how.load_options(config.method, HEADS, device))
+        base = load_generative(config.model, device, how.load_options(config.method, HEADS, device))
         model = how.attach(base, config)
-        settings = resolve_writing(config, how, EXAMPLES, 32)
-        work = WritingWork(TOKENS, model, device, settings)
+        settings = resolve_generative(config, how, EXAMPLES, 32)
+        work = GenerativeWork(TOKENS, model, device, settings)
         folder = RunFolder(tmp_path / name)
         return model, work, TrainJob(work, settings, device, folder, _counting(), keep="loss")
 
@@ -246,20 +246,20 @@ def test_the_lowest_validation_loss_is_kept(make_work: MakeWork) -> None:
 
 def test_rates_follow_the_width_as_the_published_fit_does() -> None:
     """At 2000 wide the fit is 5e-5; LoRA and its kin ten times that ("LoRA Without Regret")."""
-    assert writing_rate(get_method("full"), 2000) == pytest.approx(5e-5)
-    assert writing_rate(get_method("full"), 1000) == pytest.approx(5e-5 * 2**0.78)
+    assert generative_rate(get_method("full"), 2000) == pytest.approx(5e-5)
+    assert generative_rate(get_method("full"), 1000) == pytest.approx(5e-5 * 2**0.78)
     for name in ("lora", "qlora", "adapter"):
-        assert writing_rate(get_method(name), 4096) == pytest.approx(
-            10 * writing_rate(get_method("full"), 4096)
+        assert generative_rate(get_method(name), 4096) == pytest.approx(
+            10 * generative_rate(get_method("full"), 4096)
         )
-    assert writing_rate(get_method("prompt"), 64) == writing_rate(get_method("prompt"), 8192)
+    assert generative_rate(get_method("prompt"), 64) == generative_rate(get_method("prompt"), 8192)
 
 
 def test_what_was_asked_for_comes_before_the_defaults() -> None:
     lora = get_method("lora")
-    plain = resolve_writing(Config(), lora, 5000, 512)
-    assert plain.learning_rate == writing_rate(lora, 512)
-    assert plain.epochs == lora.defaults.writing_epochs
+    plain = resolve_generative(Config(), lora, 5000, 512)
+    assert plain.learning_rate == generative_rate(lora, 512)
+    assert plain.epochs == lora.defaults.generative_epochs
     assert (plain.packing, plain.micro_batch_tokens, plain.head_start) == (True, None, False)
     asked = Config.model_validate(
         {
@@ -272,7 +272,7 @@ def test_what_was_asked_for_comes_before_the_defaults() -> None:
             }
         }
     )
-    found = resolve_writing(asked, lora, 5000, 512)
+    found = resolve_generative(asked, lora, 5000, 512)
     assert (found.learning_rate, found.epochs) == (0.125, 7)
     assert (found.packing, found.micro_batch_tokens) == (False, 300)
     assert not found.head_start, "there is no new head to start"
@@ -281,10 +281,10 @@ def test_what_was_asked_for_comes_before_the_defaults() -> None:
 def test_validation_is_read_twice_an_epoch_unless_it_costs_too_much() -> None:
     """A third of 10 is less than a tenth of 100 / 2; a third of 20 is more."""
     lora = get_method("lora")
-    assert resolve_writing(Config(), lora, 100, 64, 10).evaluate_every is None
-    assert resolve_writing(Config(), lora, 100, 64, 20).evaluate_every == 7  # 6.25 batches
+    assert resolve_generative(Config(), lora, 100, 64, 10).evaluate_every is None
+    assert resolve_generative(Config(), lora, 100, 64, 20).evaluate_every == 7  # 6.25 batches
     asked = Config.model_validate({"train": {"evaluate_every": 3}})
-    assert resolve_writing(asked, lora, 100, 64, 20).evaluate_every == 3
+    assert resolve_generative(asked, lora, 100, 64, 20).evaluate_every == 3
 
 
 # --- stopping and going on -------------------------------------------------------------------
@@ -344,7 +344,7 @@ def test_validation_within_training_changes_nothing(make_work: MakeWork) -> None
         )
 
         def validate(
-            _: nn.Module, work: WritingWork = work, job: TrainJob = job, reads: bool = reads
+            _: nn.Module, work: GenerativeWork = work, job: TrainJob = job, reads: bool = reads
         ) -> tuple[float, float]:
             if reads:
                 sequence_losses(work.reader, TOKENS, job.device)

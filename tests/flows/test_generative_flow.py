@@ -22,7 +22,7 @@ import tiny
 from tailorbird.records import report_from_json
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.answer_scoring import load_values, save_values
+from tailorbird.tasks.generative_scoring import load_values, save_values
 from tailorbird.tasks.registry import get_task
 
 LABELLED = {"food": "eat it", "space": "look up", "sport": "play it"}

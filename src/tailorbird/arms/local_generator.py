@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailorbird.arms.generative_predictor import open_in_words, open_untouched
+from tailorbird.arms.generative_predictor import open_generative, open_untouched
 from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.data.encode_chat import encode_prompts
@@ -16,14 +16,14 @@ from tailorbird.models.generation_inputs import context_length
 from tailorbird.records import Example, Message
 from tailorbird.runs.folder import REPORT, RunFolder
 from tailorbird.runs.read_run import arm_folder
-from tailorbird.tasks.arm_job import is_written
+from tailorbird.tasks.arm_job import is_generative
 from tailorbird.tasks.base_model import Answering
 
 _UNLIMITED_CONTEXT = 4096
 
 
 @dataclass
-class LocalWriter:
+class LocalGenerator:
     """A generative model on this machine; several threads may share it.
 
     Attributes:
@@ -64,7 +64,7 @@ class LocalWriter:
         return encode_prompts([prompt], self.answering.tokenizer)[0]
 
 
-def open_writer(name: str, config: Config) -> LocalWriter:
+def open_generator(name: str, config: Config) -> LocalGenerator:
     """Load a generative run or a base model.
 
     Raises:
@@ -73,15 +73,15 @@ def open_writer(name: str, config: Config) -> LocalWriter:
     place = Path(name).expanduser()
     if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):
         folder = arm_folder(place)
-        if not is_written(folder):
+        if not is_generative(folder):
             raise UserError(
                 f"the run {place} gives labels and cannot generate text",
                 "give a run tuned on prompts and answers, or a base model",
             )
-        run = open_in_words(folder, trust=config.model.trust_remote_code)
-        return LocalWriter(run.name, run.answering, config.ask, run.config.data.system)
+        run = open_generative(folder, trust=config.model.trust_remote_code)
+        return LocalGenerator(run.name, run.answering, config.ask, run.config.data.system)
     model = config.model.model_copy(update={"name": name})
     answering = open_untouched(config.model_copy(update={"model": model}))
     limit = context_length(answering.model) or _UNLIMITED_CONTEXT
     answering = replace(answering, limit=limit, config=config)
-    return LocalWriter(name, answering, config.ask)
+    return LocalGenerator(name, answering, config.ask)

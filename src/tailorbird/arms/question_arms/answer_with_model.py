@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from tailorbird.arms.generative_predictor import open_tuned, open_untouched
-from tailorbird.arms.questions.job import QuestionJob
-from tailorbird.arms.questions.prompts import conversation
-from tailorbird.arms.questions.question_set import ArmAnswers, Item, Output, PromptPassage
-from tailorbird.arms.questions.training import tune_arm
+from tailorbird.arms.question_arms.fine_tune import tune_arm
+from tailorbird.arms.question_arms.prompts import conversation
+from tailorbird.arms.question_arms.question_arm_process import QuestionJob
+from tailorbird.arms.question_arms.records import ArmAnswers, Item, Output, PromptPassage
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.models.device import peak_memory

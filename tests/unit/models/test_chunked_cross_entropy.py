@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tailorbird.models import target_loss as room
-from tailorbird.models.target_loss import Head, plain_head, target_loss, target_scores
+from tailorbird.models import chunked_cross_entropy as room
+from tailorbird.models.chunked_cross_entropy import Head, plain_head, target_loss, target_scores
 
 HIDDEN, VOCABULARY, TARGETS = 16, 120, 75
 

@@ -9,7 +9,7 @@ from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.registry import writing_task
+from tailorbird.tasks.registry import generative_task
 
 
 class NearestArm(Arm):
@@ -20,10 +20,10 @@ class NearestArm(Arm):
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
         from tailorbird.arms.generative_predictor import PromptedFile, open_untouched, save_pairs
-        from tailorbird.tasks.answer_scoring import ANSWERED_AGAIN, Marked, finish_arm
         from tailorbird.tasks.generated_answers import score_outputs
+        from tailorbird.tasks.generative_scoring import ANSWERED_AGAIN, Marked, finish_arm
 
-        split, config, task = job.split, job.config, writing_task(job.split.task)
+        split, config, task = job.split, job.config, generative_task(job.split.task)
         vectors = split_vectors(config, split, job.folder.run)
         reader = open_untouched(config)
         parts = task.encode_parts(split, reader, reader.limit, config)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tailorbird.arms.questions.job import QuestionJob
-from tailorbird.arms.questions.question_set import ArmAnswers, Item, Output
+from tailorbird.arms.question_arms.question_arm_process import QuestionJob
+from tailorbird.arms.question_arms.records import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Remembered
 from tailorbird.rag.answer import laid_out

@@ -22,8 +22,8 @@ from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.base_model import Answering
 from tailorbird.tasks.forgetting import Reference, loss_on, reference_text
 from tailorbird.tasks.generated_answers import AnswerScores, answer_test, samples, worst
-from tailorbird.tasks.scoring import group_ids
-from tailorbird.tasks.test_set import WritingTest, scoring_json
+from tailorbird.tasks.head_scoring import group_ids
+from tailorbird.tasks.prompt_set import AnswerTest, scoring_json
 
 ANSWERED_AGAIN = 8
 """The number of prompts that the reload check answers again."""
@@ -62,7 +62,7 @@ def score_and_save(
     report: ArmReport,
     job: ArmJob,
     answering: Answering,
-    test: WritingTest,
+    test: AnswerTest,
     validation: Tokens,
     reference: Reference | None = None,
     validated: SequenceLosses | None = None,
@@ -89,7 +89,7 @@ def score_and_save(
     return finish_arm(report, job, test, marked)
 
 
-def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked) -> ArmReport:
+def finish_arm(report: ArmReport, job: ArmJob, test: AnswerTest, marked: Marked) -> ArmReport:
     """Return the arm's report with its scores, and write its files."""
     values = values_of(marked, test)
     by_row = {example.row: example for example in job.split.test}
@@ -135,11 +135,11 @@ def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked
     return report
 
 
-def _checked(test: WritingTest) -> int:
+def _checked(test: AnswerTest) -> int:
     return min(ANSWERED_AGAIN, len(test.questions))
 
 
-def values_of(marked: Marked, test: WritingTest) -> dict[str, np.ndarray]:
+def values_of(marked: Marked, test: AnswerTest) -> dict[str, np.ndarray]:
     """Return per-example arrays: each metric by name, and the losses of test sequences."""
     values: dict[str, np.ndarray] = {}
     if marked.answers is not None:
@@ -195,7 +195,7 @@ def headline_values(values: dict[str, np.ndarray], headline: str) -> np.ndarray:
     return values[f"test/{headline}"]
 
 
-def prediction_rows(test: WritingTest, answers: AnswerScores | None) -> Sequence[dict[str, Any]]:
+def prediction_rows(test: AnswerTest, answers: AnswerScores | None) -> Sequence[dict[str, Any]]:
     """Return one plain row per question: prompt, reference, output, scores."""
     if answers is None:
         return []

@@ -193,8 +193,8 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.models.generate import Sampling, generate
     from tailorbird.tasks.base_model import Answering
     from tailorbird.train.loop import TrainJob, train
-    from tailorbird.train.settings import resolve_writing
-    from tailorbird.train.workloads import WritingWork
+    from tailorbird.train.settings import resolve_generative
+    from tailorbird.train.workloads import GenerativeWork
 
     config, method = _config(case, model_folder), get_method(case.method)
     base = _base(case, config)
@@ -208,8 +208,8 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     trainable = {n: p.numel() for n, p in model.named_parameters() if p.requires_grad}
     frozen, started = _bytes_of(model, trained=False), _bytes_of(model, trained=True)
     folder = RunFolder(place)
-    settings = resolve_writing(config, method, len(tokens), 32)
-    work = WritingWork(tokens, model, base.device, settings)
+    settings = resolve_generative(config, method, len(tokens), 32)
+    work = GenerativeWork(tokens, model, base.device, settings)
     assert work.reader.notes == []
     job = TrainJob(work, settings, base.device, folder, lambda _: (0.5, 1.0), keep="loss")
     train(model, job)
