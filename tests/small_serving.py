@@ -14,10 +14,10 @@ from tailorbird.config import load_config
 from tailorbird.data.encode import words_of
 from tailorbird.records import Target
 from tailorbird.serve.api_keys import Keys
-from tailorbird.serve.app import make_app
+from tailorbird.serve.fastapi_app import make_app
 from tailorbird.serve.model_registry import ModelRegistry
-from tailorbird.serve.models import HeadModel
 from tailorbird.serve.prometheus import PrometheusCounters
+from tailorbird.serve.served_models import HeadModel
 from tailorbird.tasks.registry import head_task
 
 LABELS = ("food", "space", "sport")

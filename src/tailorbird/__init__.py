@@ -4,11 +4,13 @@ The functions here are the verbs of the command line::
 
     import tailorbird
 
-    report = tailorbird.compare("train.csv", test="test.csv", output="RUN") predictor =
-    tailorbird.load("RUN") predictor.predict(["a gorgeous, witty film"])
+    report = tailorbird.compare("train.csv", test="test.csv", output="RUN")
+    predictor = tailorbird.load("RUN")
+    predictor.predict(["a gorgeous, witty film"])
 
-    with tailorbird.KnowledgeBase("KB") as kb: kb.add("docs/") kb.ask("How do I merge an
-    adapter?").text
+    with tailorbird.KnowledgeBase("KB") as kb:
+        kb.add("docs/")
+        kb.ask("How do I merge an adapter?").text
 """
 
 import os

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import tiny
 from tailorbird.arms.registry import run_arm
 from tailorbird.arms.saved_arm import load
-from tailorbird.cli.show import show_report
+from tailorbird.cli.show_results import show_report
 from tailorbird.config import for_arm, load_config
 from tailorbird.data.check import summarise
 from tailorbird.errors import UserError

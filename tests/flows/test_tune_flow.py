@@ -212,7 +212,7 @@ def test_predict_a_file_keeps_its_columns_and_order(
 def test_a_file_is_predicted_some_rows_at_a_time(
     tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tailorbird.cli.answer_rows import write_blocks
+    from tailorbird.cli.predictions_csv import write_blocks
     from tailorbird.flows import predict
 
     run, _ = tuned

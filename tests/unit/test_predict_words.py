@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tailorbird.cli.answer_rows import write_answers
+from tailorbird.cli.predictions_csv import write_answers
 from tailorbird.errors import UserError
 from tailorbird.flows.predict import named_file
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from tailorbird import log, terminal
-from tailorbird.cli import options
-from tailorbird.cli.flags import make_config
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import make_config
 from tailorbird.cli.show_answer import show_answer, show_passages
 from tailorbird.errors import UserError
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from tailorbird.arms.registry import names_in_words
-from tailorbird.cli import options
-from tailorbird.cli.flags import command_line, joined, settings_of
-from tailorbird.cli.show import show_report
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import command_line, joined, settings_of
+from tailorbird.cli.show_results import show_report
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import options
+from tailorbird.cli import shared_options as options
 
 
 def doctor(

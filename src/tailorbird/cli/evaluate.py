@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tailorbird.cli import options
-from tailorbird.cli.flags import command_line, make_config, refuse
-from tailorbird.cli.grade import grade_answers
-from tailorbird.cli.show import show_report
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import command_line, make_config, refuse
+from tailorbird.cli.grade_answers import grade_answers
+from tailorbird.cli.show_results import show_report
 from tailorbird.errors import UserError
 
 

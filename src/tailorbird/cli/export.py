@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import options
+from tailorbird.cli import shared_options as options
 from tailorbird.errors import UserError
 
 

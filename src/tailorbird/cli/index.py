@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import options
-from tailorbird.cli.flags import make_config
-from tailorbird.cli.show import show_index
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import make_config
+from tailorbird.cli.show_results import show_index
 
 
 def index(

@@ -11,7 +11,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import ask, compare, doctor, evaluate, export, index, plan, predict, serve, tune
-from tailorbird.cli.flags import spread
+from tailorbird.cli.flags_to_config import spread
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.processes import launched
 from tailorbird.version import __version__

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import options
-from tailorbird.cli.flags import joined
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import joined
 from tailorbird.config import METHODS
 
 

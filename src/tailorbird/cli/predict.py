@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import options
-from tailorbird.cli.answer_rows import write_answers, write_blocks
-from tailorbird.cli.flags import refuse
-from tailorbird.cli.show import say_one
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import refuse
+from tailorbird.cli.predictions_csv import write_answers, write_blocks
+from tailorbird.cli.show_results import say_one
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import options
-from tailorbird.cli.flags import make_config
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import make_config
 
 
 def serve(
@@ -57,21 +57,21 @@ def serve(
     if runs and runs[0] == "keys":
         _keys(runs[1:], effective.serve.keys, tuple(scope or ["ask"]), per_minute)
         return
-    from tailorbird.serve import server
+    from tailorbird.serve import startup, uvicorn_server as server
     from tailorbird.serve.model_registry import ModelRegistry
     from tailorbird.serve.prometheus import PrometheusCounters
 
     accepted_keys, bound = server.open_keys(effective), server.listen(effective)
     registry = ModelRegistry(effective, PrometheusCounters(), trust=trust_remote_code)
     if runs or store or model or name:
-        server.open_places(
+        startup.open_places(
             registry,
-            server.name_places(runs or [], name or []),
-            server.name_places(store or []),
-            server.name_places(model or []),
+            startup.name_places(runs or [], name or []),
+            startup.name_places(store or []),
+            startup.name_places(model or []),
         )
     else:
-        server.open_example(registry)
+        startup.open_example(registry)
     server.serve(registry, accepted_keys, bound)
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tailorbird.cli import options
-from tailorbird.cli.flags import command_line, joined, refuse, settings_of
-from tailorbird.cli.show import show_report
+from tailorbird.cli import shared_options as options
+from tailorbird.cli.flags_to_config import command_line, joined, refuse, settings_of
+from tailorbird.cli.show_results import show_report
 from tailorbird.config import Config
 from tailorbird.config.method import MethodConfig
 from tailorbird.errors import UserError

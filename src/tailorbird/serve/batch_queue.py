@@ -198,7 +198,7 @@ class BatchQueue(SupervisedQueue):
     def _count(self, inputs: int, tokens: int) -> None:
         self._inputs += inputs
         self._tokens += tokens
-        self._counters.waiting(self.name, self._inputs)
+        self._counters.waiting.labels(self.name).set(self._inputs)
 
     def _withdraw(self, job: QueuedTexts) -> None:
         """Remove a job's waiting texts from the queue."""

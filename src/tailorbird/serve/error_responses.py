@@ -18,6 +18,8 @@ _KNOWN = frozenset(
         *("truncation_direction", "use_activation", "verbosity", "web_search_options"),
     )
 )
+TEI_PATHS = frozenset({"/predict"})
+"""The routes whose errors have TEI's format; `/rerank` has it when `texts` are sent."""
 _TEI_KINDS = {400: "empty", 429: "overloaded", 503: "unhealthy"}
 _KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
@@ -126,7 +128,9 @@ def _of_shape(group: Sequence[Mapping[str, Any]], known_fields: set[str]) -> Req
     return refuse(f"{where or 'a field'}: {message}", param, str(error["type"]))
 
 
-def of_user_error(error: UserError) -> RequestFault:
-    """Return the refusal for a `UserError`, on one line."""
+def as_fault(error: RequestFault | UserError) -> RequestFault:
+    """Return an error as a refusal: a `UserError` with status 400 and its text on one line."""
+    if isinstance(error, RequestFault):
+        return error
     fix = f" (fix: {error.fix})" if error.fix else ""
     return refuse(" ".join(f"{error.problem}{fix}".split()))

@@ -182,7 +182,7 @@ class GenerationQueue(SupervisedQueue):
             if full or (self._queue and tokens + own > limits.queue_tokens):
                 raise self._overloaded(self._seconds * (1 + len(self._queue) / limits.chats))
             self._queue.append(chat)
-            self._counters.waiting(self.name, len(self._queue))
+            self._counters.waiting.labels(self.name).set(len(self._queue))
             self._changed.notify()
 
     def _withdraw(self, chat: QueuedAnswer) -> None:
@@ -190,7 +190,7 @@ class GenerationQueue(SupervisedQueue):
         with self._changed:
             if chat in self._queue:
                 self._queue.remove(chat)
-                self._counters.waiting(self.name, len(self._queue))
+                self._counters.waiting.labels(self.name).set(len(self._queue))
 
     # --- the worker ---------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ class GenerationQueue(SupervisedQueue):
                 if joining and (len(joining) + 1) * longest > _PROMPT_TOKENS:
                     break
                 joining.append(self._queue.popleft())
-            self._counters.waiting(self.name, len(self._queue))
+            self._counters.waiting.labels(self.name).set(len(self._queue))
             worker.batch += joining
             # Reading prompts is one step, without progress in between.
             worker.beat += sum(len(chat.row.prompt) for chat in joining) / _SLOWEST_PROMPT
@@ -275,14 +275,15 @@ class GenerationQueue(SupervisedQueue):
             if row.abandoned or len(row.tokens) == chat.count:
                 continue
             if not chat.count:
-                self._counters.first_token(self.name, time.monotonic() - chat.arrival)
+                waited = time.monotonic() - chat.arrival
+                self._counters.first_token_seconds.labels(self.name).observe(waited)
             chat.count = len(row.tokens)
             pieces.append((chat, _snapshot(row, row.done)))
             if row.done:
                 self.healthy, self._restarts = True, 0
                 took = time.monotonic() - chat.arrival
                 self._seconds += _SMOOTHING * (took - self._seconds)
-                self._counters.tokens(self.name, chat.count)
+                self._counters.written_tokens.labels(self.name).inc(chat.count)
         _tell(pieces)
         worker.batch = [chat for chat in worker.batch if not chat.row.done]
 

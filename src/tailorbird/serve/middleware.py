@@ -7,24 +7,22 @@ than the scope `ask`.
 import asyncio
 import base64
 import binascii
-import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from tailorbird import log
 from tailorbird.errors import UserError
 from tailorbird.serve.api_keys import Keys
-from tailorbird.serve.error_responses import RequestFault, of_user_error
+from tailorbird.serve.error_responses import TEI_PATHS, RequestFault, as_fault
 from tailorbird.serve.prometheus import PrometheusCounters
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEALTH = frozenset({"/health", "/livez", "/readyz", "/metrics", "/version"})
 _ADMIN = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/corrections")
@@ -79,15 +77,11 @@ class Guard:
         identity = f"req-{uuid.uuid4().hex}"
         started = False
 
-        async def answer(message: MutableMapping[str, Any]) -> None:
+        async def answer(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
-                headers = _HEADERS | {"x-request-id": identity}
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((k.encode(), v.encode()) for k, v in headers.items()),
-                ]
+                MutableHeaders(scope=message).update(_HEADERS | {"x-request-id": identity})
             await send(message)
 
         try:
@@ -96,15 +90,13 @@ class Guard:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            if isinstance(error, RequestFault):
-                fault = error
-            elif isinstance(error, UserError):
-                fault = of_user_error(error)
+            if isinstance(error, RequestFault | UserError):
+                fault = as_fault(error)
             else:
                 log.warn(f"{identity} failed: {type(error).__name__}")
                 fault = RequestFault(500, "internal server error", code="internal")
             if not started:
-                await _send(fault, scope, answer)
+                await _error_response(fault, scope)(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self.counters.request(route, status, time.perf_counter() - began)
@@ -116,14 +108,14 @@ class Guard:
             RequestFault: No key (401), a wrong key (401) or scope (403), too many requests (429),
                 or a compressed body (415).
         """
-        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
+        headers = Headers(scope=scope)
         self._check_origin(headers)
         self._check_key(scope, headers)
         if headers.get("content-encoding", "identity").lower() != "identity":
             why = "compressed bodies are not accepted: send it without content-encoding"
             raise RequestFault(415, why, code="content_encoding")
 
-    def _check_key(self, scope: Scope, headers: dict[str, str]) -> None:
+    def _check_key(self, scope: Scope, headers: Mapping[str, str]) -> None:
         if not self.keys.all():
             if not self.local:
                 raise RequestFault(401, "the server has no key yet", code="no_keys")
@@ -139,7 +131,7 @@ class Guard:
                 429, "this key exceeds its request limit", code="rate", retry_seconds=wait
             )
 
-    def _check_origin(self, headers: dict[str, str]) -> None:
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
         """Refuse requests from other sites' pages, and host names that imitate this machine."""
         host = headers.get("host", "")
         origin = headers.get("origin")
@@ -152,7 +144,7 @@ class Guard:
         put = scope["method"] == "PUT"
         most, size = self.document_bytes if put else self.body_bytes, 0
 
-        async def read() -> MutableMapping[str, Any]:
+        async def read() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
@@ -163,7 +155,7 @@ class Guard:
         return read
 
 
-def key_in(headers: dict[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
     """Return a request's key: a bearer token, or the password of Basic authentication."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
@@ -177,14 +169,10 @@ def key_in(headers: dict[str, str]) -> str:
     return headers.get("x-api-key", "")
 
 
-async def _send(fault: RequestFault, scope: Scope, send: Send) -> None:
-    body = json.dumps(fault.body(tei=scope["path"] == "/predict")).encode()
-    headers = fault.headers | {"content-type": "application/json"}
+def _error_response(fault: RequestFault, scope: Scope) -> JSONResponse:
+    response = JSONResponse(fault.body(tei=scope["path"] in TEI_PATHS), fault.status, fault.headers)
     if fault.status == 401:
         # A browser prompts for the key, as the password of any user name.
-        accepts = dict(scope["headers"]).get(b"accept", b"")
-        kind = "Basic" if b"text/html" in accepts else "Bearer"
-        headers["www-authenticate"] = f'{kind} realm="tailorbird"'
-    pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
-    await send({"type": "http.response.start", "status": fault.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+        kind = "Basic" if "text/html" in Headers(scope=scope).get("accept", "") else "Bearer"
+        response.headers["www-authenticate"] = f'{kind} realm="tailorbird"'
+    return response

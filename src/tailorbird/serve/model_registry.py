@@ -16,8 +16,9 @@ from tailorbird.records import Answer, Passage
 from tailorbird.serve.batch_queue import BatchQueue, QueueLimits
 from tailorbird.serve.error_responses import no_model, refuse
 from tailorbird.serve.generation_queue import GenerationQueue
-from tailorbird.serve.knowledge_base import ServedStore, StoreQuery
-from tailorbird.serve.models import (
+from tailorbird.serve.prometheus import PrometheusCounters
+from tailorbird.serve.served_knowledge_base import ServedStore, StoreQuery
+from tailorbird.serve.served_models import (
     AnyModel,
     HeadModel,
     VectorModel,
@@ -25,7 +26,6 @@ from tailorbird.serve.models import (
     open_model,
     open_run,
 )
-from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.shared_weights import SharedWeights
 
 Kind = TypeVar("Kind")

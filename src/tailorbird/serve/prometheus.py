@@ -6,6 +6,7 @@ from typing import Any
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (16, 64, 256, 1024, 4096, 16_384, 65_536)
+_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
 
 
 class PrometheusCounters:
@@ -15,36 +16,27 @@ class PrometheusCounters:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
-        model = ["model"]
 
-        def make(kind: Any, name: str, words: str, labels: list[str], **more: Any) -> Any:
-            return kind(f"tailor_{name}", words, labels, registry=self._registry, **more)
+        def make(kind: Any, name: str, help_: str, *labels: str, **more: Any) -> Any:
+            labels = labels or ("model",)
+            return kind(f"tailor_{name}", help_, labels, registry=self._registry, **more)
 
-        self._requests = make(
-            Histogram, "request_duration_seconds", "Time from request to answer.",
-            ["route", "status"], buckets=_SECONDS,
-        )  # fmt: skip
-        self._queue = make(
-            Histogram, "queue_seconds", "Time a text waits for its batch.", model, buckets=_SECONDS
+        def histogram(name: str, help_: str, buckets: Sequence[float], *labels: str) -> Any:
+            return make(Histogram, name, help_, *labels, buckets=buckets)
+
+        self._requests = histogram(
+            "request_duration_seconds", "Time from request to answer.", _SECONDS, "route", "status"
         )
-        self._sizes = make(Histogram, "batch_size", "Texts of a batch.", model, buckets=_SIZES)
-        self._tokens = make(
-            Histogram, "batch_tokens", "Tokens of a batch, padding included.", model,
-            buckets=_TOKENS,
-        )  # fmt: skip
-        self._padding = make(
-            Histogram, "padding_ratio", "Share of a batch that is padding.", model,
-            buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
-        )  # fmt: skip
-        self._waiting = make(Gauge, "queue_requests", "Texts or chats that wait.", model)
-        self._rejected = make(
-            Counter, "rejected", "Requests that were refused.", ["model", "reason"]
+        self._queue = histogram("queue_seconds", "Time a text waits for its batch.", _SECONDS)
+        self._sizes = histogram("batch_size", "Texts of a batch.", _SIZES)
+        self._tokens = histogram("batch_tokens", "Tokens of a batch, padding included.", _TOKENS)
+        self._padding = histogram("padding_ratio", "Share of a batch that is padding.", _SHARES)
+        self.first_token_seconds = histogram(
+            "time_to_first_token_seconds", "Until an answer begins.", _SECONDS
         )
-        self._first = make(
-            Histogram, "time_to_first_token_seconds", "Until an answer begins.", model,
-            buckets=_SECONDS,
-        )  # fmt: skip
-        self._answer_tokens = make(Counter, "written_tokens", "Tokens of answers.", model)
+        self.waiting = make(Gauge, "queue_requests", "Texts or chats that wait.")
+        self.rejected = make(Counter, "rejected", "Requests that were refused.", "model", "reason")
+        self.written_tokens = make(Counter, "written_tokens", "Tokens of answers.")
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request by its route's pattern."""
@@ -60,22 +52,6 @@ class PrometheusCounters:
         self._padding.labels(model).observe(1 - sum(lengths) / max(1, padded))
         for wait in waits:
             self._queue.labels(model).observe(wait)
-
-    def waiting(self, model: str, count: int) -> None:
-        """Record the length of a model's queue."""
-        self._waiting.labels(model).set(count)
-
-    def reject(self, model: str, reason: str) -> None:
-        """Count a refusal."""
-        self._rejected.labels(model, reason).inc()
-
-    def first_token(self, model: str, seconds: float) -> None:
-        """Record the time to an answer's first token."""
-        self._first.labels(model).observe(seconds)
-
-    def tokens(self, model: str, count: int) -> None:
-        """Count generated tokens."""
-        self._answer_tokens.labels(model).inc(count)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' format."""

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from tailorbird.records import Message
+from tailorbird.serve.error_responses import refuse
+
 
 def _check_characters(text: str) -> str:
     """Refuse halves of surrogate pairs, which JSON can express and UTF-8 cannot.
@@ -26,17 +29,19 @@ def _check_characters(text: str) -> str:
 
 Words = Annotated[StrictStr, AfterValidator(_check_characters)]
 Name = Annotated[Words, Field(min_length=1, max_length=200)]
+Texts = Annotated[list[Words], Field(min_length=1)]
 StrictNumber = Annotated[float, Field(strict=True)]
+Tokens = list[StrictInt] | list[list[StrictInt]]
 
 
 class Body(BaseModel):
-    """What all bodies have in common: nothing unknown is taken."""
+    """The base of all bodies: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class TextPart(Body):
-    """A part of a message that is text."""
+    """A text part of a message."""
 
     type: Literal["text", "input_text"]
     text: Words
@@ -60,14 +65,14 @@ class Turn(Body):
 
 
 class StreamOptions(Body):
-    """What a stream holds beside the answer."""
+    """What a stream contains besides the answer."""
 
     include_usage: StrictBool | None = None
     include_obfuscation: Literal[False] | None = None
 
 
 class Writing(Body):
-    """How an answer is written, for chats and completions."""
+    """Settings of generation, for chats and completions."""
 
     model: Name
     max_tokens: StrictInt | None = Field(None, ge=1)
@@ -84,12 +89,12 @@ class Writing(Body):
 
     @property
     def top(self) -> int | None:
-        """Of how many of the likeliest tokens the odds are wanted; None: of none at all."""
+        """Number of the likeliest tokens to list for each token; None: no log-probabilities."""
         return None
 
     @property
     def stops(self) -> tuple[str, ...] | None:
-        """The stop strings; None where none are given."""
+        """The stop strings; None: not set."""
         if self.stop is None:
             return None
         return tuple(s for s in ([self.stop] if isinstance(self.stop, str) else self.stop) if s)
@@ -114,32 +119,79 @@ class ChatBody(Writing):
 
     @property
     def top(self) -> int | None:
-        """Of how many of the likeliest tokens the odds are wanted; None: of none at all."""
+        """See `Writing.top`."""
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    def conversation(self) -> list[Message]:
+        """Return the messages, of which the last one must be the user's.
+
+        Raises:
+            RequestFault: It is not.
+        """
+        messages = [
+            Message("system" if turn.role == "developer" else turn.role, turn.words)
+            for turn in self.messages
+        ]
+        if messages[-1].role != "user":
+            raise refuse("the last message must be the user's", "messages")
+        return messages
+
+    def refuse_generation(self, why: str, *, ones: bool = False) -> None:
+        """Refuse settings of generation, for an answer that no model generates.
+
+        Args:
+            why: The message.
+            ones: Whether settings of 1, the defaults of some clients, are accepted.
+
+        Raises:
+            RequestFault: A setting is present.
+        """
+        settings = ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens")
+        for name in (*settings, "n"):
+            value = getattr(self, name)
+            if value is not None and not (value == 1 and (ones or name == "n")):
+                raise refuse(why, name)
+        if self.logprobs:
+            raise refuse(why, "logprobs")
 
 
 class CompletionBody(Writing):
     """`POST /v1/completions`."""
 
-    prompt: Words | list[Words] | list[StrictInt] | list[list[StrictInt]]
+    prompt: Words | list[Words] | Tokens
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
     logprobs: Annotated[StrictInt, Field(ge=0, le=5)] | None = None
 
     @property
     def top(self) -> int | None:
-        """Of how many of the likeliest tokens the odds are wanted; None: of none at all."""
+        """See `Writing.top`."""
         return self.logprobs
+
+    @property
+    def prompts(self) -> list[Any]:
+        """The prompts, each a text or a list of tokens."""
+        return _listed(self.prompt)
 
 
 class EmbeddingBody(Body):
     """`POST /v1/embeddings`."""
 
     model: Name | None = None
-    input: Words | list[Words] | list[StrictInt] | list[list[StrictInt]]
+    input: Words | list[Words] | Tokens
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: StrictInt | None = None
     user: Words | None = None
+
+    @property
+    def texts(self) -> list[Any]:
+        """The inputs, each a text or a list of tokens."""
+        return _listed(self.input)
+
+
+def _listed(value: Any) -> list[Any]:
+    items = value if isinstance(value, list) else [value]
+    return [items] if items and isinstance(items[0], int) else items
 
 
 class ChoiceOption(Body):
@@ -150,16 +202,21 @@ class ChoiceOption(Body):
 
 
 class ChoiceQuestion(Body):
-    """Which of the options fits."""
+    """Which of the choices, which must be labels of the run, is right."""
 
     type: Literal["choice"]
     instructions: Any = None
     choices: Annotated[list[ChoiceOption], Field(min_length=2, max_length=255)]
     name: Words | None = None
 
+    @property
+    def labels(self) -> list[Any]:
+        """The labels to choose from."""
+        return [choice.value for choice in self.choices]
+
 
 class PredicateQuestion(Body):
-    """How likely something is: the label that its name says."""
+    """The probability of the label that `name` gives."""
 
     type: Literal["predicate"]
     instructions: Any = None
@@ -167,19 +224,24 @@ class PredicateQuestion(Body):
 
 
 class Level(Body):
-    """A step of a scale."""
+    """One level of a scale."""
 
     label: Words
     description: Words | None = None
 
 
 class ScoreQuestion(Body):
-    """Where on a scale of levels."""
+    """The expected level on a scale, whose levels must be labels of the run."""
 
     type: Literal["score"]
     instructions: Any = None
     levels: Annotated[list[Level], Field(min_length=2, max_length=255)]
     name: Words | None = None
+
+    @property
+    def labels(self) -> list[Any]:
+        """The labels of the levels, the lowest first."""
+        return [level.label for level in self.levels]
 
 
 Question = Annotated[
@@ -188,7 +250,7 @@ Question = Annotated[
 
 
 class DecisionTurn(Turn):
-    """A message that a decision is about."""
+    """A message of the conversation to classify."""
 
     type: Literal["message"] | None = None
 
@@ -204,16 +266,16 @@ class DecisionBody(Body):
 
 
 class ClassifyBody(Body):
-    """`POST /classify` as vLLM's clients send it."""
+    """`POST /classify` in vLLM's format: whole texts."""
 
     model: Name | None = None
-    input: Words | Annotated[list[Words], Field(min_length=1)]
+    input: Words | Texts
     use_activation: Literal[True] | None = None
     user: Words | None = None
 
 
 class TokensBody(Body):
-    """`POST /classify` as LoRAX' clients send it: labels of words."""
+    """`POST /classify` in LoRAX' format: the words of a text."""
 
     model: Name | None = None
     inputs: Words
@@ -237,9 +299,81 @@ class PredictBody(Body):
 
 
 class ExplainBody(Body):
-    """`POST /v1/explain`: which words a label hangs on."""
+    """`POST /v1/explain`."""
 
     model: Name | None = None
     input: Words
     label: Words | None = None
     max_words: Annotated[StrictInt, Field(ge=1, le=256)] = 64
+
+
+class TextDocument(Body):
+    """A document given as an object."""
+
+    text: Words
+
+
+class RerankBody(Body):
+    """`POST /rerank`, `/v1/rerank`, `/v2/rerank`."""
+
+    model: Name | None = None
+    query: Words
+    documents: Annotated[list[Words | TextDocument], Field(min_length=1)]
+    top_n: Annotated[StrictInt, Field(ge=1)] | None = None
+    return_documents: StrictBool | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """The documents' texts."""
+        return [doc if isinstance(doc, str) else doc.text for doc in self.documents]
+
+
+class TeiRerankBody(Body):
+    """`POST /rerank` of text-embeddings-inference."""
+
+    model: Name | None = None
+    query: Words
+    texts: Texts
+    return_text: StrictBool | None = None
+    raw_scores: Literal[False] | None = None
+    truncate: StrictBool | None = None
+    truncation_direction: Literal["Right", "right"] | None = None
+
+
+class ScoreBody(Body):
+    """`POST /score`: one query and many documents, or as many queries as documents.
+
+    vLLM accepts several names: `queries`, `text_1` or `data_1`; `documents`, `items`, `text_2` or
+    `data_2`.
+    """
+
+    model: Name | None = None
+    queries: Words | Texts | None = None
+    documents: Words | Texts | None = None
+    items: Words | Texts | None = None
+    text_1: Words | Texts | None = None
+    text_2: Words | Texts | None = None
+    data_1: Words | Texts | None = None
+    data_2: Words | Texts | None = None
+
+
+class LoadBody(Body):
+    """`POST /v1/load_lora_adapter`."""
+
+    lora_name: Name
+    lora_path: Annotated[str, Field(min_length=1, max_length=1000)]
+    load_inplace: StrictBool | None = None
+
+
+class UnloadBody(Body):
+    """`POST /v1/unload_lora_adapter`."""
+
+    lora_name: Name
+
+
+class CorrectionBody(Body):
+    """`POST /v1/corrections`."""
+
+    model: Name
+    text: Words
+    label: Words

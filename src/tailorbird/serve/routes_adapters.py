@@ -4,41 +4,28 @@ import asyncio
 import gc
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StrictBool
 from starlette.responses import PlainTextResponse, Response
 
-from tailorbird.serve.app import registry_of
 from tailorbird.serve.error_responses import RequestFault, refuse
 from tailorbird.serve.model_registry import ModelRegistry
-from tailorbird.serve.request_bodies import Body, Name
+from tailorbird.serve.request_bodies import LoadBody, UnloadBody
+from tailorbird.serve.request_execution import registry_of
 from tailorbird.serve.supervised_queue import in_own_thread
 
 router = APIRouter()
 _TAKEN = "InvalidUserInput"
 
 
-class LoadBody(Body):
-    """`POST /v1/load_lora_adapter`."""
-
-    lora_name: Name
-    lora_path: Annotated[str, Field(min_length=1, max_length=1000)]
-    load_inplace: StrictBool | None = None
-
-
-class UnloadBody(Body):
-    """`POST /v1/unload_lora_adapter`."""
-
-    lora_name: Name
-
-
 @router.post("/v1/load_lora_adapter")
 async def load(body: LoadBody, request: Request) -> Response:
-    """Open a run below `serve.adapters` under a name; in place of what has it only if asked.
+    """Load a run from the folder `serve.adapters` and serve it under a name.
 
-    What cannot be opened changes nothing: the one before goes on answering until the new one can.
+    `lora_path` is the run's folder, relative to `serve.adapters`; the run may be of any method and
+    task. With `load_inplace` it replaces the model of this name, which serves until the new one is
+    loaded. If the run cannot be loaded, nothing changes. Returns a line of text. Errors: 400 if
+    there is no such run, it is damaged, or the name is in use; 403 if `serve.adapters` is not set.
     """
     registry = registry_of(request)
     place = _place(registry, body.lora_path)
@@ -47,13 +34,16 @@ async def load(body: LoadBody, request: Request) -> Response:
     async with registry.opening:
         model = await asyncio.wrap_future(in_own_thread(partial(registry.open_run, place)))
         registry.add(body.lora_name, model)
-        gc.freeze()  # see `server.serve`
+        gc.freeze()  # see `uvicorn_server.serve`
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
 
 @router.post("/v1/unload_lora_adapter")
 async def unload(body: UnloadBody, request: Request) -> Response:
-    """Take a run out; what was asked of it is still answered."""
+    """Stop serving a model; its pending requests are still answered.
+
+    Returns a line of text. Errors: 403 if `serve.adapters` is not set, 404 unknown model.
+    """
     registry = registry_of(request)
     _root(registry)
     registry.remove(body.lora_name)

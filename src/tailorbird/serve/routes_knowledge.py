@@ -4,105 +4,37 @@ import asyncio
 import re
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StrictBool, StrictFloat, StrictInt
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from tailorbird.errors import UserError
 from tailorbird.records import Answer, Passage
-from tailorbird.serve.app import event, registry_of, unless_disconnected
-from tailorbird.serve.completions import AnswerForm, one_piece, respond_whole, stream_of
-from tailorbird.serve.error_responses import RequestFault, of_user_error, refuse
-from tailorbird.serve.generation_queue import AnswerState
-from tailorbird.serve.knowledge_base import ServedStore, StoreQuery
+from tailorbird.serve.completion_responses import KEEP_ALIVE, begin, event, respond_text
+from tailorbird.serve.error_responses import RequestFault, as_fault, refuse
 from tailorbird.serve.model_registry import Entry, store_of
-from tailorbird.serve.request_bodies import Body, ChatBody, Name, Words
+from tailorbird.serve.request_bodies import ChatBody
+from tailorbird.serve.request_bodies_knowledge import AskBody, SearchBody
+from tailorbird.serve.request_execution import in_queue, registry_of
+from tailorbird.serve.served_knowledge_base import ServedStore, StoreQuery
 
 router = APIRouter()
 _MARK = re.compile(r"\[(\d+)\]")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\\]{1,300}")
 
 
-class PastTurn(Body):
-    """A question and its answer, before the one that is asked."""
-
-    question: Words
-    answer: Words
+def _pick(request: Request, name: str | None) -> tuple[Entry, ServedStore]:
+    return registry_of(request).pick(name, store_of, "that is a knowledge base")
 
 
-class AskBody(Body):
-    """`POST /v1/ask`."""
-
-    model: Name | None = None
-    question: Words
-    history: Annotated[list[PastTurn], Field(max_length=100)] = []
-    k: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
-    where: Words | None = None
-    stream: StrictBool | None = None
-
-
-_SIGNS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-Scalar = Words | StrictBool | StrictInt | StrictFloat
-
-
-class MetadataFilter(Body):
-    """A filter on one key of the documents' metadata, as OpenAI's clients send it."""
-
-    type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
-    key: Annotated[Words, Field(min_length=1)]
-    value: Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=1000)]
-
-    def words(self) -> str:
-        """Return it in the syntax of `tailor ask`.
-
-        Raises:
-            RequestFault: One value where several are needed, or the other way round.
-        """
-        name = "`" + self.key.replace("`", "``") + "`"
-        if isinstance(self.value, list) != (self.type in ("in", "nin")):
-            raise refuse("in and nin need a list of values, other types one value", "filters")
-        if isinstance(self.value, list):
-            any_of = f"{name} in ({', '.join(map(_literal, self.value))})"
-            return any_of if self.type == "in" else f"not ({any_of})"
-        return f"{name} {_SIGNS[self.type]} {_literal(self.value)}"
-
-
-class CompoundFilter(Body):
-    """Filters of which all or any must hold."""
-
-    type: Literal["and", "or"]
-    filters: Annotated[list["MetadataFilter | CompoundFilter"], Field(min_length=1, max_length=100)]
-
-    def words(self) -> str:
-        """See `MetadataFilter.words`."""
-        return f" {self.type} ".join(f"({part.words()})" for part in self.filters)
-
-
-def _literal(value: str | bool | int | float) -> str:
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    return str(value).lower()
-
-
-class SearchBody(Body):
-    """`POST /v1/vector_stores/{id}/search`; `where` is the condition of `tailor ask`."""
-
-    query: Words | Annotated[list[Words], Field(min_length=1, max_length=1)]
-    max_num_results: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
-    rewrite_query: Literal[False] | None = None
-    filters: MetadataFilter | CompoundFilter | None = None
-    where: Words | None = None
-
-    def condition(self) -> str | None:
-        """Return `filters` and `where` as one condition; None where neither is given."""
-        parts = [] if self.where is None else [self.where]
-        parts += [] if self.filters is None else [self.filters.words()]
-        return " and ".join(f"({part})" for part in parts) or None
+def _query(text: str, param: str = "question", **settings: Any) -> StoreQuery:
+    if not text.strip():
+        raise refuse("the question is empty", param, "empty")
+    return StoreQuery(text, **settings)
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -110,43 +42,41 @@ class SearchBody(Body):
 
 @router.post("/v1/ask")
 async def ask(body: AskBody, request: Request) -> Response:
-    """Answer a question; every sentence with its checked citations, or why there is no answer.
+    """Answer a question from a knowledge base, with citations that are checked.
 
-    With `stream`, events: pieces as a model writes them, at last the checked answer.
+    Returns the answer's `text`, its sentences as `claims` with their `citations` (offsets in
+    characters of the document's text), the `passages` that were retrieved, and `annotations` with
+    the position of each mark `[1]`. If the documents do not answer the question, `refused` is true
+    and `why` gives the reason. `history` holds earlier questions and answers, `k` is the number of
+    passages, `where` a condition on the documents' metadata.
+
+    With `stream`, server-sent events: `begun`, `piece` with text as the model generates it,
+    `answer` with the checked answer or `fault` with an error, and `[DONE]`. Errors: 400 for an
+    empty question or an invalid condition, 404 unknown knowledge base, 429 queue full, 504 no
+    answer within `serve.deadline_seconds`.
     """
-    registry = registry_of(request)
-    entry, _ = registry.pick(body.model, store_of, "that is a knowledge base")
+    entry, store = _pick(request, body.model)
     history = tuple((turn.question, turn.answer) for turn in body.history)
+    query = _query(body.question, history=history, k=body.k, where=body.where)
     if body.stream:
-        events = _ask_events(entry, body, history, registry.limits.deadline_seconds)
-        first = await anext(events)
-        return StreamingResponse(_after(first, events), media_type="text/event-stream")
-    query = StoreQuery(body.question, history, body.k, body.where)
-    answer = await unless_disconnected(request, _answer(entry, query, request))
-    return JSONResponse(shown_answer(answer, entry.name))
+        events = _events(entry, store, query, registry_of(request).limits.deadline_seconds)
+        return StreamingResponse(await begin(events), media_type="text/event-stream")
+    answer = await _answer(request, entry, store, query)
+    return JSONResponse(answer_json(answer, entry.name))
 
 
-async def _answer(entry: Entry, query: StoreQuery, request: Request) -> Answer:
-    registry = registry_of(request)
-    if not query.question.strip():
-        raise refuse("the question is empty", "question", "empty")
-    length = _length(entry, query.question)
-    assert entry.asks is not None
+async def _answer(request: Request, entry: Entry, store: ServedStore, query: StoreQuery) -> Answer:
     answer: Answer
     try:
-        (answer,) = await entry.asks.run([query], [length], registry.limits.deadline_seconds)
+        length = store.vectors.count(query.question)
+        (answer,) = await in_queue(request, entry.asks, [query], [length])
     finally:
         query.withdrawal.set()
     return answer
 
 
-def _length(entry: Entry, text: str) -> int:
-    assert isinstance(entry.model, ServedStore)
-    return entry.model.vectors.count(text)
-
-
-async def _ask_events(
-    entry: Entry, body: AskBody, history: tuple[tuple[str, str], ...], seconds: float
+async def _events(
+    entry: Entry, store: ServedStore, query: StoreQuery, seconds: float
 ) -> AsyncGenerator[str, None]:
     """Yield the events of a stream; the first one follows admission."""
     loop = asyncio.get_running_loop()
@@ -155,11 +85,9 @@ async def _ask_events(
     def on_piece(piece: str) -> None:
         loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-    if not body.question.strip():
-        raise refuse("the question is empty", "question", "empty")
-    query = StoreQuery(body.question, history, body.k, body.where, on_piece)
-    length = _length(entry, body.question)
+    query = replace(query, on_piece=on_piece)
     assert entry.asks is not None
+    length = store.vectors.count(query.question)
     task = asyncio.ensure_future(entry.asks.run([query], [length], seconds))
     task.add_done_callback(lambda _: pieces.put_nowait(None))
     try:
@@ -171,11 +99,9 @@ async def _ask_events(
             yield event({"type": "piece", "text": piece})
         try:
             (answer,) = task.result()
+            yield event({"type": "answer", **answer_json(answer, entry.name)})
         except (RequestFault, UserError) as error:
-            fault = of_user_error(error) if isinstance(error, UserError) else error
-            yield event({"type": "fault", **fault.body()})
-        else:
-            yield event({"type": "answer", **shown_answer(answer, entry.name)})
+            yield event({"type": "fault", **as_fault(error).body()})
         yield event("[DONE]")
     finally:
         query.withdrawal.set()
@@ -183,16 +109,7 @@ async def _ask_events(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _after(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    try:
-        yield first
-        async for line in rest:
-            yield line
-    finally:
-        await rest.aclose()
-
-
-def shown_answer(answer: Answer, store: str) -> dict[str, Any]:
+def answer_json(answer: Answer, store: str) -> dict[str, Any]:
     """Return an answer as plain values, with the URL of each document."""
     plain = asdict(answer)
     plain["model"] = store
@@ -224,31 +141,18 @@ def annotations_of(answer: Answer, store: str) -> list[dict[str, Any]]:
 
 async def chat_with_store(body: ChatBody, request: Request) -> Response:
     """Answer a conversation from a knowledge base, with citations as annotations."""
-    from tailorbird.serve.routes_openai import conversation
-
-    entry, _ = registry_of(request).pick(body.model, store_of, "that is a knowledge base")
-    for name in ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens"):
-        if getattr(body, name) is not None:
-            raise refuse("a knowledge base answers with its own settings; leave this out", name)
-    if body.logprobs:
-        raise refuse("a knowledge base's answer has no logprobs", "logprobs")
-    if body.n not in (None, 1) or body.stream_options is not None:
-        name = "n" if body.n not in (None, 1) else "stream_options"
-        raise refuse("a knowledge base gives one answer, without token counts", name)
-    messages = conversation(body.messages)
+    entry, store = _pick(request, body.model)
+    body.refuse_generation("a knowledge base answers with its own settings; leave this out")
+    if body.stream_options is not None:
+        raise refuse("a knowledge base gives no token counts", "stream_options")
+    messages = body.conversation()
     roles = [message.role for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
         raise refuse("a knowledge base accepts only user and assistant turns", "messages")
     words = [message.content for message in messages]
     history = tuple(zip(words[0:-1:2], words[1::2], strict=True))
-    answer = await unless_disconnected(
-        request, _answer(entry, StoreQuery(words[-1], history), request)
-    )
-    whole = AnswerState(answer.text, 0, ended=True, done=True)
-    notes = annotations_of(answer, entry.name)
-    if body.stream:
-        return stream_of(body, one_piece(whole), 0, AnswerForm(chat=True), notes)
-    return respond_whole(body, AnswerForm(chat=True), [whole], None, notes)
+    answer = await _answer(request, entry, store, _query(words[-1], history=history))
+    return respond_text(body, answer.text, None, annotations_of(answer, entry.name))
 
 
 # --- searching --------------------------------------------------------------------------------
@@ -256,17 +160,19 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
 
 @router.post("/v1/vector_stores/{store}/search")
 async def search(store: str, body: SearchBody, request: Request) -> Response:
-    """Return the passages that fit a question best."""
-    registry = registry_of(request)
-    entry, _ = registry.pick(store, store_of, "that is a knowledge base")
+    """Return the passages that match a query best, best first.
+
+    Each has its text, its document (`file_id`, `filename`), its score, and in `attributes` the
+    offsets of its first and last character in the document's text and its page (0: no pages).
+    `max_num_results` is 10 by default. `filters` and `where` are conditions on the documents'
+    metadata; if both are present, both apply. Errors: 400 for an empty query or an invalid
+    condition, 404 unknown knowledge base, 429 queue full.
+    """
+    entry, base = _pick(request, store)
     text = body.query if isinstance(body.query, str) else body.query[0]
-    if not text.strip():
-        raise refuse("the question is empty", "query", "empty")
-    assert entry.searches is not None
-    query = StoreQuery(text, k=body.max_num_results or 10, where=body.condition())
-    work = entry.searches.run([query], [_length(entry, text)], registry.limits.deadline_seconds)
+    query = _query(text, "query", k=body.max_num_results or 10, where=body.condition())
     passages: Sequence[Passage]
-    (passages,) = await unless_disconnected(request, work)
+    (passages,) = await in_queue(request, entry.searches, [query], [base.vectors.count(text)])
     data = [
         {
             "file_id": p.source, "filename": p.title or p.source, "score": p.score,
@@ -282,11 +188,6 @@ async def search(store: str, body: SearchBody, request: Request) -> Response:
 # --- documents --------------------------------------------------------------------------------
 
 
-def _store(request: Request, name: str) -> ServedStore:
-    _, store = registry_of(request).pick(name, store_of, "that is a knowledge base")
-    return store
-
-
 @router.get("/v1/vector_stores")
 async def stores(request: Request) -> Response:
     """List the knowledge bases."""
@@ -300,15 +201,20 @@ async def stores(request: Request) -> Response:
 
 @router.get("/v1/vector_stores/{store}/documents")
 async def list_documents(store: str, request: Request) -> Response:
-    """List the documents of a knowledge base."""
-    documents = await asyncio.to_thread(_store(request, store).documents)
+    """List the documents of a knowledge base: source, title, chunks and digest of each."""
+    _, base = _pick(request, store)
+    documents = await asyncio.to_thread(base.documents)
     return JSONResponse({"object": "list", "data": documents})
 
 
 @router.get("/v1/vector_stores/{store}/documents/{source:path}")
 async def read_document(store: str, source: str, request: Request) -> Response:
-    """Return the text that citations' offsets count in."""
-    text = await asyncio.to_thread(_store(request, store).text, source)
+    """Return a document's plain text; the offsets of citations and passages refer to it.
+
+    404 if the knowledge base or the document does not exist.
+    """
+    _, base = _pick(request, store)
+    text = await asyncio.to_thread(base.text, source)
     if text is None:
         raise RequestFault(404, "there is no such document", "source", "no_document")
     return PlainTextResponse(text)
@@ -316,12 +222,16 @@ async def read_document(store: str, source: str, request: Request) -> Response:
 
 @router.put("/v1/vector_stores/{store}/documents/{source:path}")
 async def put_document(store: str, source: str, request: Request) -> Response:
-    """Put a file in under a name, in place of what had it; its bytes are the body.
+    """Add a file to a knowledge base under a name, or replace the one with this name.
 
-    It is read by workers with limits of time and memory, and all of it is there at once. Who
-    accepts `text/event-stream` hears of each stage.
+    The body is the file's bytes. Returns the numbers of documents added, changed, unchanged and
+    deleted, the chunks, the seconds, and the reader's `notes`. Answers use the old documents until
+    the new ones are complete. A client that disconnects does not stop the upload. With the header
+    `Accept: text/event-stream` the response reports the stages: `received`, `reading`, then
+    `published` or `fault`. Errors: 400 invalid name or empty body, 413 file larger than
+    `index.max_file_mb`, 422 unreadable file.
     """
-    base = _store(request, store)
+    _, base = _pick(request, store)
     if not _NAME.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
         raise refuse("a document's name is a path without .. of at most 300 characters", "source")
     folder = tempfile.TemporaryDirectory(prefix="tailor-upload-")
@@ -364,12 +274,11 @@ async def _stages(
     while not task.done():
         done, _ = await asyncio.wait({task}, timeout=1.0)
         if not done:
-            yield ": keep-alive\n\n"
+            yield KEEP_ALIVE
     try:
         yield event({"type": "published", **_put_outcome(task.result(), source)})
     except (RequestFault, UserError) as error:
-        fault = of_user_error(error) if isinstance(error, UserError) else error
-        yield event({"type": "fault", **fault.body()})
+        yield event({"type": "fault", **as_fault(error).body()})
     except Exception:
         yield event({"type": "fault", **RequestFault(500, "the file was not indexed").body()})
     yield event("[DONE]")
@@ -387,8 +296,8 @@ def _put_outcome(outcome: dict[str, Any], source: str) -> dict[str, Any]:
 
 @router.delete("/v1/vector_stores/{store}/documents/{source:path}")
 async def delete_document(store: str, source: str, request: Request) -> Response:
-    """Delete a document, or all those of a file."""
-    base = _store(request, store)
+    """Delete a document, or all documents of a file; 404 if it does not exist."""
+    _, base = _pick(request, store)
     try:
         await asyncio.to_thread(base.remove, source)
     except UserError:

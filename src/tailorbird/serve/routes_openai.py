@@ -11,35 +11,38 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from tailorbird.models.generate import Sampling
-from tailorbird.records import Message
-from tailorbird.serve.app import registry_of, unless_disconnected
-from tailorbird.serve.completions import (
-    AnswerBatch,
+from tailorbird.serve.completion_responses import (
     AnswerForm,
-    one_piece,
-    respond_whole,
-    stream_of,
+    respond_generated,
+    respond_text,
+    usage_of,
 )
 from tailorbird.serve.error_responses import no_model, refuse
-from tailorbird.serve.generation_queue import AnswerState
-from tailorbird.serve.knowledge_base import ServedStore
-from tailorbird.serve.model_registry import Entry, ModelRegistry, vectors_of, writer_of
-from tailorbird.serve.models import HeadModel, VectorModel, WritingModel
-from tailorbird.serve.request_bodies import ChatBody, CompletionBody, EmbeddingBody, Turn, Writing
+from tailorbird.serve.model_registry import Entry, vectors_of, writer_of
+from tailorbird.serve.request_bodies import ChatBody, CompletionBody, EmbeddingBody, Writing
+from tailorbird.serve.request_execution import compute, registry_of, unless_disconnected
+from tailorbird.serve.routes_knowledge import chat_with_store
+from tailorbird.serve.served_knowledge_base import ServedStore
+from tailorbird.serve.served_models import HeadModel, VectorModel, WritingModel
 
 router = APIRouter()
 
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> Response:
-    """List what is served."""
+    """List everything that is served: runs, base models and knowledge bases.
+
+    Beside OpenAI's fields, each has its `task`, and a classifier its `labels` and whether it reads
+    `pairs` of texts. `max_model_len` is the longest input in tokens; of a model that generates, of
+    prompt and answer together.
+    """
     entries = registry_of(request).entries.values()
     return JSONResponse({"object": "list", "data": [_listed(entry) for entry in entries]})
 
 
 @router.get("/v1/models/{name:path}")
 async def one_model(name: str, request: Request) -> Response:
-    """Describe one model."""
+    """Describe one model with the fields of the list; 404 if it is not served."""
     entries = registry_of(request).entries
     if not name:  # /v1/models/
         return await list_models(request)
@@ -75,9 +78,15 @@ def _listed(entry: Entry) -> dict[str, Any]:
 
 @router.post("/v1/chat/completions")
 async def chat(body: ChatBody, request: Request) -> Response:
-    """Answer a conversation; with `stream` as it is written."""
-    from tailorbird.serve.routes_knowledge import chat_with_store
+    """Generate the next message of a conversation that ends with a user's message.
 
+    Returns one choice for each of `n`, with the counts of tokens; with `stream`, server-sent
+    events that end with `data: [DONE]`. `finish_reason` is `stop`, or `length` if the answer
+    reached its limit of tokens, the end of the context or the deadline. A knowledge base answers
+    from its documents, with citations in `annotations`. Settings that are not supported are
+    refused (400). Other errors: 404 unknown model, 429 queue full, 503 worker or memory failed,
+    504 no token within `serve.deadline_seconds`.
+    """
     registry = registry_of(request)
     if isinstance(getattr(registry.entries.get(body.model), "model", None), ServedStore):
         return await chat_with_store(body, request)
@@ -87,16 +96,16 @@ async def chat(body: ChatBody, request: Request) -> Response:
         raise refuse("top_logprobs needs logprobs", "top_logprobs")
     if body.max_tokens and body.max_completion_tokens:
         raise refuse("give max_tokens or max_completion_tokens, not both", "max_tokens")
-    most = body.max_completion_tokens or body.max_tokens
-    messages = conversation(body.messages)
+    messages = body.conversation()
     if model.copy is not None:
-        return await _copied(model, messages, body, request)
+        body.refuse_generation("this run looks up its answers: leave this out", ones=True)
+        text = await unless_disconnected(request, asyncio.to_thread(model.copy, messages))
+        return respond_text(body, text, 0)
     prompt = await asyncio.to_thread(model.encode, messages)
-    sampling = _sampling(model, body, most, registry)
-    answers = AnswerBatch(
-        registry, entry, body, [prompt], sampling, AnswerForm(chat=True, decode=model.token)
-    )
-    return await answers.respond(request)
+    most = body.max_completion_tokens or body.max_tokens
+    sampling = _sampling(model, body, most, registry.limits.answer_tokens)
+    form = AnswerForm(chat=True, decode=model.token)
+    return await respond_generated(request, entry, body, [prompt], sampling, form)
 
 
 def _check_stream(body: Writing) -> None:
@@ -105,31 +114,19 @@ def _check_stream(body: Writing) -> None:
         raise refuse("stream_options needs stream", "stream_options")
 
 
-def conversation(turns: Sequence[Turn]) -> list[Message]:
-    """Return a conversation that ends with a user's message.
-
-    Raises:
-        RequestFault: It ends otherwise.
-    """
-    messages = [
-        Message("system" if turn.role == "developer" else turn.role, turn.words) for turn in turns
-    ]
-    if messages[-1].role != "user":
-        raise refuse("the last message must be the user's", "messages")
-    return messages
-
-
 @router.post("/v1/completions")
 async def complete(body: CompletionBody, request: Request) -> Response:
-    """Write on after texts."""
+    """Continue one or several prompts, given as text or as token ids, without a chat template.
+
+    Generates at most `max_tokens` tokens (16 by default). Returns `n` choices for each prompt, or
+    server-sent events with `stream`. Errors are those of `/v1/chat/completions`.
+    """
     registry = registry_of(request)
     entry, model = registry.pick(body.model, writer_of, "that writes")
     _check_stream(body)
     if model.copy is not None:
         raise refuse("this run looks up its answers and cannot complete a text", "model")
-    items: Any = body.prompt if isinstance(body.prompt, list) else [body.prompt]
-    if items and isinstance(items[0], int):
-        items = [items]
+    items = body.prompts
     if not 0 < len(items) <= registry.limits.request_inputs:
         raise refuse(f"give 1 to {registry.limits.request_inputs} prompts", "prompt")
     tokenizer = model.answering.tokenizer
@@ -140,11 +137,9 @@ async def complete(body: CompletionBody, request: Request) -> Response:
         )
         for p in items
     ]
-    sampling = _sampling(model, body, body.max_tokens or 16, registry)
-    answers = AnswerBatch(
-        registry, entry, body, arrays, sampling, AnswerForm(chat=False, decode=model.token)
-    )
-    return await answers.respond(request)
+    sampling = _sampling(model, body, body.max_tokens or 16, registry.limits.answer_tokens)
+    form = AnswerForm(chat=False, decode=model.token)
+    return await respond_generated(request, entry, body, arrays, sampling, form)
 
 
 def _checked_ids(ids: Sequence[int], size: int, param: str) -> Sequence[int]:
@@ -153,10 +148,7 @@ def _checked_ids(ids: Sequence[int], size: int, param: str) -> Sequence[int]:
     return ids
 
 
-def _sampling(
-    model: WritingModel, body: Writing, most: int | None, registry: ModelRegistry
-) -> Sampling:
-    limit = registry.limits.answer_tokens
+def _sampling(model: WritingModel, body: Writing, most: int | None, limit: int) -> Sampling:
     if most is not None and most > limit:
         raise refuse(f"at most {limit:,} tokens can be generated", "max_tokens")
     return model.sampling(
@@ -166,49 +158,31 @@ def _sampling(
     )  # fmt: skip
 
 
-async def _copied(
-    model: WritingModel, messages: list[Message], body: ChatBody, request: Request
-) -> Response:
-    """Answer with the nearest training example, without generation."""
-    settings = ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens")
-    for name in (*settings, "n"):
-        if getattr(body, name) not in (None, 1):
-            raise refuse("this run looks up its answers: sampling settings do not apply", name)
-    if body.logprobs:
-        raise refuse("this run looks up its answers: its tokens have no logprobs", "logprobs")
-    assert model.copy is not None
-    text = await unless_disconnected(request, asyncio.to_thread(model.copy, messages))
-    answer = AnswerState(text, 0, True, True)
-    if body.stream:
-        return stream_of(body, one_piece(answer), 0, AnswerForm(chat=True))
-    return respond_whole(body, AnswerForm(chat=True), [answer], 0)
-
-
 # --- embeddings -------------------------------------------------------------------------------
 
 
 @router.post("/v1/embeddings")
 async def embed(body: EmbeddingBody, request: Request) -> Response:
-    """Return the vectors of texts."""
+    """Embed texts, or texts given as token ids.
+
+    Returns one unit vector per text, as numbers or as base64 of little-endian float32, and the
+    number of tokens. A knowledge base embeds with its own model. Errors: 400 for an empty text, a
+    text longer than the model reads, or other `dimensions` than the model's; 429, 503 and 504 as
+    for chats.
+    """
     registry = registry_of(request)
     entry, (model, queue) = registry.pick(body.model, vectors_of, "that embeds")
     if body.dimensions not in (None, model.dimension):
         why = f"its vectors have {model.dimension} dimensions and cannot be truncated"
         raise refuse(why, "dimensions")
-    items: Any = body.input if isinstance(body.input, list) else [body.input]
-    if items and isinstance(items[0], int):
-        items = [items]
     texts = [
         part
         if isinstance(part, str)
         else model.decode(_checked_ids(part, model.vocabulary, "input"))
-        for part in items
+        for part in body.texts
     ]
-    queue.check_capacity(len(texts))
-    lengths = measure(texts, model, registry, "input")
     plain = [("", text) for text in texts]
-    seconds = registry.limits.deadline_seconds
-    vectors = await unless_disconnected(request, queue.run(plain, lengths, seconds))
+    vectors, lengths = await compute(request, queue, texts, model, "input", inputs=plain)
 
     def formatted(vector: np.ndarray) -> Any:
         if body.encoding_format == "base64":
@@ -219,38 +193,5 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
         {"object": "embedding", "index": i, "embedding": formatted(v)}
         for i, v in enumerate(vectors)
     ]
-    total = sum(lengths)
-    usage = {"prompt_tokens": total, "total_tokens": total}
-    return JSONResponse({"object": "list", "data": data, "model": entry.name, "usage": usage})
-
-
-def measure(
-    texts: Sequence[Any], model: VectorModel | HeadModel, registry: ModelRegistry, param: str,
-    cut: bool = False,
-) -> list[int]:  # fmt: skip
-    """Return the lengths of texts in tokens.
-
-    Args:
-        texts: Texts or pairs.
-        model: The model, for its tokenizer.
-        registry: The registry, for its limits.
-        param: The field of the request.
-        cut: Whether texts longer than the model's input may be truncated.
-
-    Raises:
-        RequestFault: There are none, too many, or one is empty or too long.
-    """
-    most = registry.limits.request_inputs
-    if not 0 < len(texts) <= most:
-        raise refuse(f"give 1 to {most} texts", param, "count" if texts else "empty")
-    lengths = []
-    for number, text in enumerate(texts):
-        parts = (text,) if isinstance(text, str) else text
-        if not all(part.strip() for part in parts):
-            raise refuse(f"text {number} is empty", param, "empty")
-        length = model.count(text)
-        if length > model.longest and not cut:
-            why = f"text {number} has {length:,} tokens and the model reads {model.longest:,}"
-            raise refuse(f"{why}: shorten it", param, "too_long")
-        lengths.append(min(length, model.longest))
-    return lengths
+    whole = {"object": "list", "data": data, "model": entry.name, "usage": usage_of(sum(lengths))}
+    return JSONResponse(whole)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tailorbird import log
 from tailorbird.errors import UserError, is_out_of_memory
 from tailorbird.processes import choose_threads
-from tailorbird.serve.error_responses import RequestFault, of_user_error
+from tailorbird.serve.error_responses import RequestFault, as_fault
 from tailorbird.serve.prometheus import PrometheusCounters
 
 _MOST_RESTARTS = 3
@@ -88,13 +88,14 @@ class SupervisedQueue(ABC):
             RequestFault: 503.
         """
         if self._closing or self._restarts > _MOST_RESTARTS:
-            self._counters.reject(self.name, "closing" if self._closing else "dead")
+            reason = "closing" if self._closing else "dead"
+            self._counters.rejected.labels(self.name, reason).inc()
             why = "the server is stopping" if self._closing else "the model's worker failed"
             raise RequestFault(503, why, code="unavailable", retry_seconds=retry_seconds)
 
     def _overloaded(self, retry_seconds: float) -> RequestFault:
         """Count a refusal and return it (429)."""
-        self._counters.reject(self.name, "full")
+        self._counters.rejected.labels(self.name, "full").inc()
         why = "too many requests wait for this model"
         return RequestFault(429, why, code="overloaded", retry_seconds=retry_seconds)
 
@@ -132,10 +133,6 @@ class SupervisedQueue(ABC):
 
     def _explain(self, error: BaseException) -> RequestFault:
         """Return the client's message for a failed step, without its texts."""
-        if isinstance(error, RequestFault):
-            return error
-        if isinstance(error, UserError) and not is_out_of_memory(error):
-            return of_user_error(error)
         if is_out_of_memory(error):
             from tailorbird.models.device import free_memory
 
@@ -143,6 +140,8 @@ class SupervisedQueue(ABC):
             log.warn(f"{self.name}: a batch did not fit into memory")
             why = "the batch did not fit into memory"
             return RequestFault(503, why, code="memory", retry_seconds=1)
+        if isinstance(error, RequestFault | UserError):
+            return as_fault(error)
         log.warn(f"{self.name}: a batch failed: {type(error).__name__}")
         return RequestFault(500, "the model failed on this batch", code="model_failed")
 

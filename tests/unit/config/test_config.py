@@ -28,7 +28,7 @@ def test_a_flag_that_was_not_given_changes_nothing() -> None:
 
 
 def test_zero_is_a_value_that_was_given() -> None:
-    from tailorbird.cli.flags import make_config
+    from tailorbird.cli.flags_to_config import make_config
 
     config = make_config(None, None, {"train.seed": 0, "data.drop_missing": False})
     assert config.train.seed == 0

@@ -172,7 +172,7 @@ def test_a_range_below_zero_cannot_be_taken_for_one_above() -> None:
 
 
 def test_one_answer_is_written_as_reports_write_it(capsys: pytest.CaptureFixture[str]) -> None:
-    from tailorbird.cli.show import say_one
+    from tailorbird.cli.show_results import say_one
 
     say_one({"label": "a", "confidence": 0.612, "probabilities": {"a": 0.612, "b": 0.388}})
     assert capsys.readouterr().out.splitlines()[:2] == [

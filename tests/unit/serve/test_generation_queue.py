@@ -13,7 +13,7 @@ import pytest
 from small_serving import registry_of, running
 from tailorbird.config import load_config
 from tailorbird.serve.model_registry import ModelRegistry
-from tailorbird.serve.models import WritingModel, open_model
+from tailorbird.serve.served_models import WritingModel, open_model
 from tailorbird.serve.shared_weights import SharedWeights
 
 
@@ -260,7 +260,7 @@ def test_seeds_below_zero_and_penalties_of_nothing_are_taken(http: httpx2.Client
 def test_a_stream_shows_signs_of_life_while_nothing_is_written(
     http: httpx2.Client, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tailorbird.serve.completions._KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("tailorbird.serve.completion_responses._KEEP_ALIVE_SECONDS", 0.05)
     slow = threading.Event()
 
     def trouble(rows: int, width: int) -> None:

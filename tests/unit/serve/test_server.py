@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from tailorbird.config import load_config
-from tailorbird.serve.app import return_memory
-from tailorbird.serve.server import listen
+from tailorbird.serve.fastapi_app import return_memory
+from tailorbird.serve.uvicorn_server import listen
 
 
 def test_answers_of_two_packets_do_not_wait_for_each_other() -> None:

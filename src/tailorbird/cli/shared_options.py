@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tailorbird.cli.flags import make_config
+from tailorbird.cli.flags_to_config import make_config
 from tailorbird.config import Config
 from tailorbird.records import TASKS
 

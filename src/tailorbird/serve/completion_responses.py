@@ -1,13 +1,14 @@
-"""Generated answers in OpenAI's format, whole or as a stream of events."""
+"""Answers in OpenAI's format: a whole body, or a stream of events (server-sent events)."""
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -16,13 +17,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import TokenOdds
-from tailorbird.serve.app import event, unless_disconnected
-from tailorbird.serve.error_responses import RequestFault, of_user_error
+from tailorbird.serve.error_responses import RequestFault, as_fault
 from tailorbird.serve.generation_queue import AnswerState
-from tailorbird.serve.model_registry import Entry, ModelRegistry
-from tailorbird.serve.request_bodies import Writing
+from tailorbird.serve.model_registry import Entry
+from tailorbird.serve.request_bodies import ChatBody, Writing
+from tailorbird.serve.request_execution import registry_of, unless_disconnected
 
+Item = TypeVar("Item")
 _KEEP_ALIVE_SECONDS = 10.0
+KEEP_ALIVE = ": keep-alive\n\n"
+"""A comment in a stream of events, so that proxies do not close an idle connection."""
 
 Piece = tuple[int, AnswerState | None]
 """Index of the answer that grew, and its state; None: a keep-alive."""
@@ -72,67 +76,86 @@ class AnswerForm:
         return {"token": text, "logprob": log, "bytes": list(text.encode("utf-8", "replace"))}
 
 
-class AnswerBatch:
-    """The answers of one request: `n` for each of its prompts."""
+async def respond_generated(
+    request: Request, entry: Entry, body: Writing, prompts: Sequence[np.ndarray],
+    sampling: Sampling, form: AnswerForm,
+) -> Response:  # fmt: skip
+    """Return `n` generated answers to each prompt, or a stream of them."""
+    assert entry.chats is not None
+    queue, seconds = entry.chats, registry_of(request).limits.deadline_seconds
+    work = [
+        (prompt, replace(sampling, seed=(sampling.seed + i) % 2**63), seconds, body.top)
+        for prompt in prompts
+        for i in range(body.n or 1)
+    ]
+    total = sum(map(len, prompts))
+    if body.stream:
+        pieces = await begin(_merged([queue.write(*one) for one in work]))
+        return respond_stream(body, pieces, total, form)
+    whole = asyncio.gather(*(queue.whole(*one) for one in work))
+    return respond_whole(body, form, await unless_disconnected(request, whole), total)
 
-    def __init__(
-        self, registry: ModelRegistry, entry: Entry, body: Writing, prompts: Sequence[np.ndarray],
-        sampling: Sampling, form: AnswerForm,
-    ) -> None:  # fmt: skip
-        assert entry.chats is not None
-        self.body, self.queue, self.prompts = body, entry.chats, prompts
-        self.form = form
-        self.seconds = registry.limits.deadline_seconds
-        many = range(body.n or 1)
-        self.work = [
-            (prompt, replace(sampling, seed=(sampling.seed + i) % 2**63))
-            for prompt in prompts
-            for i in many
-        ]
 
-    async def respond(self, request: Request) -> Response:
-        """Return all answers, or a stream."""
-        total = sum(map(len, self.prompts))
-        if self.body.stream:
-            return await begin_stream(self.body, self._pieces(), total, self.form)
-        top, seconds = self.body.top, self.seconds
-        whole = asyncio.gather(
-            *(self.queue.whole(prompt, sampling, seconds, top) for prompt, sampling in self.work)
-        )
-        return respond_whole(self.body, self.form, await unless_disconnected(request, whole), total)
+async def _merged(
+    streams: Sequence[AsyncGenerator[AnswerState, None]],
+) -> AsyncGenerator[Piece, None]:
+    """Yield the states of several answers as they grow, and keep-alives after the first one."""
+    queue: asyncio.Queue[tuple[int, AnswerState | Exception]] = asyncio.Queue()
 
-    async def _pieces(self) -> AsyncGenerator[Piece, None]:
-        """Yield the answers as they grow, and keep-alives in between."""
-        queue: asyncio.Queue[tuple[int, AnswerState | BaseException]] = asyncio.Queue()
-
-        async def follow(index: int) -> None:
-            prompt, sampling = self.work[index]
-            stream = self.queue.write(prompt, sampling, self.seconds, self.body.top)
-            try:
-                async with aclosing(stream) as pieces:
-                    async for piece in pieces:
-                        queue.put_nowait((index, piece))
-            except Exception as error:
-                queue.put_nowait((index, error))
-
-        tasks = [asyncio.create_task(follow(i)) for i in range(len(self.work))]
+    async def follow(index: int) -> None:
         try:
-            rest = len(tasks)
-            while rest:
-                try:
-                    async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
-                        index, piece = await queue.get()
-                except TimeoutError:
+            async with aclosing(streams[index]) as states:
+                async for state in states:
+                    queue.put_nowait((index, state))
+        except Exception as error:
+            queue.put_nowait((index, error))
+
+    tasks = [asyncio.create_task(follow(i)) for i in range(len(streams))]
+    try:
+        rest, begun = len(tasks), False
+        while rest:
+            try:
+                async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                    index, state = await queue.get()
+            except TimeoutError:
+                if begun:
                     yield 0, None
-                    continue
-                if isinstance(piece, BaseException):
-                    raise piece
-                rest -= piece.done
-                yield index, piece
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                continue
+            if isinstance(state, Exception):
+                raise state
+            rest, begun = rest - state.done, True
+            yield index, state
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def begin(stream: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
+    """Return a stream once its first item exists, so that an early failure has a status."""
+    first = await anext(stream)
+
+    async def whole() -> AsyncGenerator[Item, None]:
+        async with aclosing(stream):
+            yield first
+            async for item in stream:
+                yield item
+
+    return whole()
+
+
+def respond_text(
+    body: ChatBody, text: str, prompt_tokens: int | None, annotations: Sequence[Any] = ()
+) -> Response:
+    """Return a chat answer that no model generated, whole or as a stream of one piece."""
+    answer, form = AnswerState(text, 0, ended=True, done=True), AnswerForm(chat=True)
+    if not body.stream:
+        return respond_whole(body, form, [answer], prompt_tokens, annotations)
+
+    async def pieces() -> AsyncGenerator[Piece, None]:
+        yield 0, answer
+
+    return respond_stream(body, pieces(), 0, form, annotations)
 
 
 def _head(body: Writing, form: AnswerForm, chunk: bool = False) -> dict[str, Any]:
@@ -145,10 +168,10 @@ def _head(body: Writing, form: AnswerForm, chunk: bool = False) -> dict[str, Any
     }  # fmt: skip
 
 
-def usage_of(prompt: int, completion: int) -> dict[str, int]:
-    """Return OpenAI's token counts."""
-    total = prompt + completion
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
+def usage_of(prompt: int, completion: int | None = None) -> dict[str, int]:
+    """Return OpenAI's token counts; without a completion, those of the input alone."""
+    generated = {} if completion is None else {"completion_tokens": completion}
+    return {"prompt_tokens": prompt, **generated, "total_tokens": prompt + (completion or 0)}
 
 
 def _reason(answer: AnswerState) -> str:
@@ -170,57 +193,28 @@ def respond_whole(
     """
     choices: list[dict[str, Any]] = []
     for index, answer in enumerate(answers):
-        common = {"index": index, "finish_reason": _reason(answer)}
-        common["logprobs"] = form.odds(answer.odds, body.top)
+        choice = {"index": index, "finish_reason": _reason(answer)}
+        choice["logprobs"] = form.odds(answer.odds, body.top)
         if form.chat:
             message = {"role": "assistant", "content": answer.text, "refusal": None}
-            choices.append({**common, "message": message | {"annotations": list(annotations)}})
+            choice["message"] = message | {"annotations": list(annotations)}
         else:
-            choices.append({**common, "text": answer.text})
+            choice["text"] = answer.text
+        choices.append(choice)
     whole = {**_head(body, form), "choices": choices}
     if prompt_tokens is not None:
         whole["usage"] = usage_of(prompt_tokens, sum(answer.tokens for answer in answers))
     return JSONResponse(whole)
 
 
-async def begin_stream(
-    body: Writing,
-    pieces: AsyncGenerator[Piece, None],
-    prompt_tokens: int,
-    form: AnswerForm,
-) -> Response:
-    """Return a stream once its first piece exists, so that early failures have a status."""
-    try:
-        while (first := await anext(pieces))[1] is None:
-            pass
-    except BaseException:
-        await pieces.aclose()
-        raise
-
-    async def all_pieces() -> AsyncGenerator[Piece, None]:
-        try:
-            yield first
-            async for piece in pieces:
-                yield piece
-        finally:
-            await pieces.aclose()
-
-    return stream_of(body, all_pieces(), prompt_tokens, form)
-
-
-def stream_of(
+def respond_stream(
     body: Writing, pieces: AsyncGenerator[Piece, None], prompt_tokens: int,
     form: AnswerForm, annotations: Sequence[Any] = (),
 ) -> Response:  # fmt: skip
-    """Return a stream of events in OpenAI's format."""
+    """Return growing answers as a stream of events in OpenAI's format."""
     lines = _lines(body, pieces, prompt_tokens, form, annotations)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
-
-
-async def one_piece(answer: AnswerState) -> AsyncGenerator[Piece, None]:
-    """Yield a finished answer in the form that `stream_of` takes."""
-    yield 0, answer
 
 
 async def _lines(
@@ -228,8 +222,7 @@ async def _lines(
     form: AnswerForm, annotations: Sequence[Any],
 ) -> AsyncGenerator[str, None]:  # fmt: skip
     head = _head(body, form, chunk=True)
-    lengths: dict[int, int] = {}
-    odds_counts: dict[int, int] = {}
+    events: dict[int, AnswerState] = {}  # each answer as of its last event with text
     counts: dict[int, int] = {}
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
 
@@ -246,16 +239,16 @@ async def _lines(
     try:
         async for index, piece in pieces:
             if piece is None:
-                yield ": keep-alive\n\n"
+                yield KEEP_ALIVE
                 continue
-            if index not in lengths and form.chat:
+            if index not in events and form.chat:
                 yield choice(index, "", role="assistant")
-            start = lengths.setdefault(index, 0)
-            counts[index] = piece.tokens
-            fresh = piece.odds[odds_counts.get(index, 0) :]
+            before = events.setdefault(index, AnswerState("", 0))
+            counts[index], start = piece.tokens, len(before.text)
+            fresh = piece.odds[len(before.odds) :]
             if len(piece.text) > start:
                 yield choice(index, piece.text[start:], odds=form.odds(fresh, body.top, start))
-                lengths[index], odds_counts[index], fresh = len(piece.text), len(piece.odds), ()
+                events[index], fresh = piece, ()
             if piece.done:
                 notes = {"annotations": list(annotations)} if annotations else {}
                 odds = form.odds(fresh, body.top, start) if fresh else None
@@ -264,8 +257,14 @@ async def _lines(
             usage = usage_of(prompt_tokens, sum(counts.values()))
             yield event({**head, "choices": [], "usage": usage})
     except (RequestFault, UserError) as error:
-        fault = of_user_error(error) if isinstance(error, UserError) else error
-        yield event(fault.body())
+        yield event(as_fault(error).body())
     finally:
         await pieces.aclose()
     yield event("[DONE]")
+
+
+def event(data: Any) -> str:
+    """Return one event of a stream: JSON, or a plain word."""
+    if not isinstance(data, str):
+        data = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"data: {data}\n\n"

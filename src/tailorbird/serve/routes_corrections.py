@@ -1,5 +1,6 @@
-"""User corrections: applied at once by retrieval runs, else saved as training data."""
+"""Routes of corrected labels: used at once by retrieval runs, else saved as training data."""
 
+import asyncio
 import json
 import threading
 import uuid
@@ -7,12 +8,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.runs.folder import CORRECTIONS
-from tailorbird.serve.error_responses import RequestFault
-from tailorbird.serve.models import HeadModel
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
 
+from tailorbird.runs.folder import CORRECTIONS
+from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.request_bodies import CorrectionBody
+from tailorbird.serve.routes_predictions import pick_labels
+from tailorbird.serve.served_models import HeadModel
+
+router = APIRouter()
 MOST = 1000
 """The number of corrections that can be undone."""
+
+
+@router.post("/v1/corrections")
+async def correct(body: CorrectionBody, request: Request) -> Response:
+    """Save the right label of a text.
+
+    A retrieval run uses it from the next request until the server stops; any other run appends it
+    to `corrections.jsonl` in its folder, as a row for the next training. `learnt` and `message` say
+    which; `id` undoes it. Errors: 400 if the label is not one of the run's or the text is empty,
+    404 unknown model, 409 if the run's folder cannot be written.
+    """
+    entry, model = pick_labels(request, body.model, "classification", "multilabel")
+    if body.label not in model.labels:
+        raise refuse("this is not a label of the run", "label")
+    if not body.text.strip():
+        raise refuse("the text is empty", "text", "empty")
+    add = request.app.state.corrections.add
+    return JSONResponse(await asyncio.to_thread(add, entry.name, model, body.text, body.label))
+
+
+@router.delete("/v1/corrections/{identity}")
+async def undo(identity: str, request: Request) -> Response:
+    """Undo a correction; 404 if there is none of this id, or it is already undone."""
+    await asyncio.to_thread(request.app.state.corrections.undo, identity)
+    return JSONResponse({"id": identity, "deleted": True})
 
 
 @dataclass(frozen=True)

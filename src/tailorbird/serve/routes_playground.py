@@ -1,4 +1,4 @@
-"""Routes of the playground: its files, evidence, disagreements, corrections."""
+"""Routes of the playground: its files, a run's evidence, disagreements of two runs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,16 +13,13 @@ from tailorbird.errors import UserError
 from tailorbird.runs.files import read_rows
 from tailorbird.runs.folder import PREDICTIONS, REPORT, RunFolder
 from tailorbird.runs.read_run import read_report
-from tailorbird.serve.app import registry_of
-from tailorbird.serve.corrections import Corrections
-from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.model_registry import head_of, writer_of
-from tailorbird.serve.request_bodies import Body, Name, Words
-from tailorbird.serve.routes_labels import need_labels
+from tailorbird.serve.request_execution import registry_of
 
 router = APIRouter()
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_PAGE = files("tailorbird.serve") / "page"
+_PAGE = files("tailorbird.serve") / "playground"
 _FILES = {entry.name for entry in _PAGE.iterdir()}
 MOST_ROWS = 50
 """The most listed examples on which two runs disagree."""
@@ -50,7 +47,12 @@ async def page_file(name: str) -> Response:
 
 @router.get("/v1/evidence/{name:path}")
 async def evidence(name: str, request: Request) -> Response:
-    """Say how good a run was on its test, how well calibrated, and what it cost."""
+    """Return a run's test score with its 95 % interval, its calibration, and its cost.
+
+    `calibration` has, for each range of confidence, the mean confidence, the accuracy and the
+    number of test examples. Cost is the seconds of training and the milliseconds per prediction.
+    404 if no run has this name.
+    """
     registry = registry_of(request)
     entry = registry.entries.get(name)
     model = None if entry is None else head_of(entry) or writer_of(entry)
@@ -62,53 +64,17 @@ async def evidence(name: str, request: Request) -> Response:
 
 @router.get("/v1/disagreements")
 async def disagree(first: str, second: str, request: Request) -> Response:
-    """List the test examples on which two runs disagree, those first that one is surest of."""
+    """List the test examples for which two runs of one comparison predict different labels.
+
+    Returns the number of differences (`total`), the number of examples, and up to 50 differences
+    with text, true label and both predictions, highest confidence first. Errors: 400 if the two
+    were not tested on the same examples, 404 unknown model.
+    """
     folders = []
     for name in (first, second):
         _, model = registry_of(request).pick(name, head_of, "of labels")
         folders.append(model.folder)
     return JSONResponse(await asyncio.to_thread(disagreements, *folders))
-
-
-class CorrectionBody(Body):
-    """`POST /v1/corrections`."""
-
-    model: Name
-    text: Words
-    label: Words
-
-
-def _corrections(request: Request) -> Corrections:
-    state = request.app.state
-    if not hasattr(state, "corrections"):
-        state.corrections = Corrections()
-    corrections: Corrections = state.corrections
-    return corrections
-
-
-@router.post("/v1/corrections")
-async def correct(body: CorrectionBody, request: Request) -> Response:
-    """Take what is right of a text.
-
-    A retrieval arm knows it from the next request on; for others it is kept as training data.
-    """
-    entry, model = registry_of(request).pick(body.model, head_of, "of labels")
-    need_labels(model, ("classification", "multilabel"))
-    if body.label not in model.labels:
-        raise refuse("this is not a label of the run", "label")
-    if not body.text.strip():
-        raise refuse("the text is empty", "text", "empty")
-    outcome: dict[str, Any] = await asyncio.to_thread(
-        _corrections(request).add, entry.name, model, body.text, body.label
-    )
-    return JSONResponse(outcome)
-
-
-@router.delete("/v1/corrections/{identity}")
-async def undo(identity: str, request: Request) -> Response:
-    """Take a correction back."""
-    await asyncio.to_thread(_corrections(request).undo, identity)
-    return JSONResponse({"id": identity, "deleted": True})
 
 
 # --- what a run's folder says of it ---------------------------------------------------------

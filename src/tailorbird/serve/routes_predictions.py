@@ -10,13 +10,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from tailorbird.records import Neighbour
-from tailorbird.serve.app import registry_of, unless_disconnected
-from tailorbird.serve.completions import usage_of
+from tailorbird.serve.completion_responses import usage_of
 from tailorbird.serve.error_responses import refuse
 from tailorbird.serve.model_registry import Entry, head_of
-from tailorbird.serve.models import HeadModel
 from tailorbird.serve.request_bodies import (
-    ChoiceQuestion,
     ClassifyBody,
     DecisionBody,
     ExplainBody,
@@ -25,31 +22,25 @@ from tailorbird.serve.request_bodies import (
     ScoreQuestion,
     TokensBody,
 )
-from tailorbird.serve.routes_openai import measure
+from tailorbird.serve.request_execution import compute, in_queue, registry_of
+from tailorbird.serve.served_models import HeadModel
 
 router = APIRouter()
 _WORD = re.compile(r"\S+")
 
 
-async def answers_of(
-    request: Request, entry: Entry, model: HeadModel, texts: Sequence[Any], param: str,
-    cut: bool = False,
-) -> tuple[list[Any], list[int]]:  # fmt: skip
-    """Return a model's predictions for texts, and their lengths in tokens."""
-    registry = registry_of(request)
-    assert entry.queue is not None
-    entry.queue.check_capacity(len(texts))
-    lengths = measure(texts, model, registry, param, cut)
-    seconds = registry.limits.deadline_seconds
-    return await unless_disconnected(request, entry.queue.run(texts, lengths, seconds)), lengths
+def pick_labels(request: Request, name: str | None, *tasks: str) -> tuple[Entry, HeadModel]:
+    """Return the run of a name that predicts labels, or the only one served.
 
-
-def need_labels(model: HeadModel, tasks: Sequence[str], param: str = "model") -> None:
-    """Refuse models of other tasks than the route's, and models on pairs."""
+    Raises:
+        RequestFault: There is none, its task is not one of the route's, or it reads pairs.
+    """
+    entry, model = registry_of(request).pick(name, head_of, "of labels")
     if model.pairs:
-        raise refuse("this run reads pairs of texts: use /predict or /score", param)
+        raise refuse("this run reads pairs of texts: use /predict or /score", "model")
     if model.task not in tasks:
-        raise refuse(f"its task is {model.task}; this route answers {', '.join(tasks)}", param)
+        raise refuse(f"its task is {model.task}; this route answers {', '.join(tasks)}", "model")
+    return entry, model
 
 
 # --- decisions --------------------------------------------------------------------------------
@@ -57,15 +48,23 @@ def need_labels(model: HeadModel, tasks: Sequence[str], param: str = "model") ->
 
 @router.post("/v1/decisions")
 async def decide(body: DecisionBody, request: Request) -> Response:
-    """Answer questions by a trained head: `instructions` are not read, the labels are its own."""
-    entry, model = registry_of(request).pick(body.model, head_of, "of labels")
-    need_labels(model, ("classification", "multilabel"))
+    """Classify a text or a conversation, in the format of OpenAI's decisions.
+
+    The labels are those that the run was trained on; `instructions` have no effect. A `choice`
+    returns the likeliest of its choices and the probability of each, given that one of them is
+    right. A `predicate` returns the probability of the label that `name` gives. A `score` returns
+    the expected level, counted from 0, and the probability of each level. `confidence` is the
+    highest of these probabilities. Errors: 400 for a choice, level or predicate that is not a
+    label of the run, an empty text, or one longer than the model reads; 404 unknown model; 429
+    queue full; 504 not done within `serve.deadline_seconds`.
+    """
+    entry, model = pick_labels(request, body.model, "classification", "multilabel")
     for question in body.questions:
         _check_question(question, model)
     content = body.input
     text = content if isinstance(content, str) else "\n".join(turn.words for turn in content)
-    (answer,), (length,) = await answers_of(request, entry, model, [text], "input")
-    answers = [_decision(question, answer.probabilities, model) for question in body.questions]
+    (answer,), (length,) = await compute(request, entry.queue, [text], model, "input")
+    answers = [_decision(question, answer.probabilities) for question in body.questions]
     usage = {
         "input_tokens": length, "output_tokens": 0, "total_tokens": length,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -81,17 +80,13 @@ def _check_question(question: Any, model: HeadModel) -> None:
         return
     if model.task != "classification":
         raise refuse("a run of several labels answers predicates only", "questions")
-    if isinstance(question, ChoiceQuestion):
-        values: list[Any] = [choice.value for choice in question.choices]
-    else:
-        values = [level.label for level in question.levels]
-    if any(isinstance(v, bool) or v not in model.labels for v in values):
+    if any(isinstance(label, bool) or label not in model.labels for label in question.labels):
         raise refuse("choices and levels must be the run's labels", "questions")
-    if len(set(values)) < len(values):
+    if len(set(question.labels)) < len(question.labels):
         raise refuse("each choice or level may occur only once", "questions")
 
 
-def _decision(question: Any, probabilities: dict[str, float], model: HeadModel) -> dict[str, Any]:
+def _decision(question: Any, probabilities: dict[str, float]) -> dict[str, Any]:
     """Return one answer; for a subset of the labels, their probabilities conditional on the subset.
 
     A score is the expected level, counted from 0.
@@ -99,30 +94,20 @@ def _decision(question: Any, probabilities: dict[str, float], model: HeadModel) 
     if isinstance(question, PredicateQuestion):
         value = probabilities[str(question.name)]
         return {"type": "predicate", "name": question.name, "probability": value}
-    scale = isinstance(question, ScoreQuestion)
-    names = (
-        [level.label for level in question.levels]
-        if scale
-        else [choice.value for choice in question.choices]
-    )
-    total = sum(probabilities[name] for name in names)
-    shares = [probabilities[name] / total if total else 1 / len(names) for name in names]
-    best = max(range(len(names)), key=shares.__getitem__)
-    if scale:
-        rows: list[dict[str, Any]] = [
-            {"value": i, "label": name, "probability": p}
-            for i, (name, p) in enumerate(zip(names, shares, strict=True))
+    labels = question.labels
+    total = sum(probabilities[label] for label in labels)
+    shares = [probabilities[label] / total if total else 1 / len(labels) for label in labels]
+    best = max(range(len(labels)), key=shares.__getitem__)
+    answer = {"type": question.type, "name": question.name, "confidence": shares[best]}
+    if isinstance(question, ScoreQuestion):
+        levels = [
+            {"value": i, "label": label, "probability": p}
+            for i, (label, p) in enumerate(zip(labels, shares, strict=True))
         ]
-        score = sum(i * p for i, p in enumerate(shares))
-        return {
-            "type": "score", "name": question.name, "score": score, "probabilities": rows,
-            "confidence": shares[best],
-        }  # fmt: skip
-    rows = [{"value": n, "probability": p} for n, p in zip(names, shares, strict=True)]
-    return {
-        "type": "choice", "name": question.name, "choice": names[best], "probabilities": rows,
-        "confidence": shares[best],
-    }  # fmt: skip
+        expected = sum(i * p for i, p in enumerate(shares))
+        return answer | {"score": expected, "probabilities": levels}
+    choices = [{"value": v, "probability": p} for v, p in zip(labels, shares, strict=True)]
+    return answer | {"choice": labels[best], "probabilities": choices}
 
 
 # --- vLLM's, LoRAX' and TEI's -----------------------------------------------------------------
@@ -130,16 +115,20 @@ def _decision(question: Any, probabilities: dict[str, float], model: HeadModel) 
 
 @router.post("/classify")
 async def classify(body: ClassifyBody | TokensBody, request: Request) -> Response:
-    """Label texts (`input`), or the words of one (`inputs`)."""
-    registry = registry_of(request)
-    entry, model = registry.pick(body.model, head_of, "of labels")
+    """Classify texts in vLLM's format (`input`), or the words of a text in LoRAX' (`inputs`).
+
+    For `input`: the likeliest label of each text, and `probs`, the probabilities in the order of
+    the run's labels (see `/v1/models`); with several labels per text also `labels`, those above
+    their threshold. For `inputs`: the entities, each with its label, mean confidence, text and
+    offsets in characters. The errors are those of `/v1/decisions`.
+    """
     if isinstance(body, TokensBody):
-        need_labels(model, ("tokens",))
-        (answer,), _ = await answers_of(request, entry, model, [body.inputs], "inputs")
+        entry, model = pick_labels(request, body.model, "tokens")
+        (answer,), _ = await compute(request, entry.queue, [body.inputs], model, "inputs")
         return JSONResponse(entities_of(body.inputs, answer))
-    need_labels(model, ("classification", "multilabel"))
+    entry, model = pick_labels(request, body.model, "classification", "multilabel")
     texts = [body.input] if isinstance(body.input, str) else body.input
-    answers, lengths = await answers_of(request, entry, model, texts, "input")
+    answers, lengths = await compute(request, entry.queue, texts, model, "input")
     data = []
     for index, answer in enumerate(answers):
         probs = [answer.probabilities[label] for label in model.labels]
@@ -159,13 +148,21 @@ async def classify(body: ClassifyBody | TokensBody, request: Request) -> Respons
 
 @router.post("/predict")
 async def predict(body: PredictBody, request: Request) -> Response:
-    """Score every label of texts, the likeliest first; of numbers the values, of words entities."""
+    """Predict texts in TEI's format: labels with probabilities, numbers, or entities.
+
+    For each text a list of `label` and `score`, highest score first: the probability of each
+    label, or of a regression run the predicted number of each target. A run that labels words
+    returns entities as `/classify` does. `"a"` is one text, `["a", "b"]` a pair of texts,
+    `[["a"], ["b"]]` a batch, of which the response is a list of lists. Headers give the tokens
+    (`x-compute-tokens`) and milliseconds (`x-total-time`). Errors have TEI's format: 400 empty
+    input, 422 invalid input or a text longer than the model reads without `truncate`, 404 unknown
+    model, 429 queue full, 504 not done within `serve.deadline_seconds`.
+    """
     began = time.perf_counter()
     entry, model = registry_of(request).pick(body.model, head_of, "of labels")
     texts, batch = _tei_inputs(body.inputs, model)
-    answers, lengths = await answers_of(
-        request, entry, model, texts, "inputs", cut=bool(body.truncate)
-    )
+    cut = bool(body.truncate)
+    answers, lengths = await compute(request, entry.queue, texts, model, "inputs", cut=cut)
     rows = [_tei_row(text, answer) for text, answer in zip(texts, answers, strict=True)]
     headers = {
         "x-compute-tokens": str(sum(lengths)),
@@ -200,20 +197,22 @@ def _tei_row(text: Any, answer: Any) -> list[dict[str, Any]]:
 
 @router.post("/v1/explain")
 async def explain(body: ExplainBody, request: Request) -> Response:
-    """Say how much each word speaks for a label: by how much less likely it is without the word.
+    """Measure how much each word of a text contributes to a label.
 
-    Occlusion (Zeiler and Fergus, 2014, section 4), one text per word in the same batches as other
-    requests; of longer texts neighbouring words are left out together.
+    The `effect` of a word is the label's probability for the whole text minus that for the text
+    without the word (occlusion: Zeiler and Fergus, 2014, section 4). Of texts with more than
+    `max_words` words, neighbouring words are removed together. `label` is the likeliest one by
+    default. Also returns the probabilities of all labels and, if a retrieval arm is available, the
+    nearest training examples as `neighbours`, with cosine similarities. The errors are those of
+    `/v1/decisions`, but a text longer than the model reads is truncated.
     """
-    registry = registry_of(request)
-    entry, model = registry.pick(body.model, head_of, "of labels")
-    need_labels(model, ("classification", "multilabel"))
-    most = min(body.max_words, registry.limits.request_inputs - 1)
+    entry, model = pick_labels(request, body.model, "classification", "multilabel")
+    most = min(body.max_words, registry_of(request).limits.request_inputs - 1)
     spans = word_spans(body.input, most)
     without = [body.input[:a] + body.input[b:] for a, b in spans]
     usable = [i for i, text in enumerate(without) if text.strip()]
     texts = [body.input, *(without[i] for i in usable)]
-    answers, _ = await answers_of(request, entry, model, texts, "input", cut=True)
+    answers, _ = await compute(request, entry.queue, texts, model, "input", cut=True)
     label = _explained(body.label, model, answers[0])
     whole = answers[0].probabilities[label]
     effects = dict.fromkeys(range(len(spans)), 0.0)
@@ -244,10 +243,9 @@ async def _neighbours(
     own: Sequence[Neighbour] = getattr(answer, "neighbours", ())
     if own or entry.near is None:
         return own
-    seconds = registry_of(request).limits.deadline_seconds
-    work = entry.near.run([text], [min(model.count(text), model.longest)], seconds)
-    (near,) = await unless_disconnected(request, work)
-    examples: Sequence[Neighbour] = near
+    examples: Sequence[Neighbour]
+    length = min(model.count(text), model.longest)
+    (examples,) = await in_queue(request, entry.near, [text], [length])
     return examples
 
 

@@ -17,7 +17,7 @@ from small_serving import LABELS, head_model, registry_of, running
 from tailorbird.rag.knn import LabelledVectors, VoteSettings
 from tailorbird.records import Example, Target
 
-PAGE = files("tailorbird.serve") / "page"
+PAGE = files("tailorbird.serve") / "playground"
 ONE = Target(labels=LABELS)
 
 

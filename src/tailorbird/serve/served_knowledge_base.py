@@ -12,7 +12,7 @@ from tailorbird.errors import UserError
 from tailorbird.records import Answer, Message, Passage
 from tailorbird.serve.error_responses import RequestFault, refuse
 from tailorbird.serve.generation_queue import GenerationQueue
-from tailorbird.serve.models import vector_model
+from tailorbird.serve.served_models import vector_model
 from tailorbird.serve.shared_weights import SharedWeights
 
 Outcome = TypeVar("Outcome")
