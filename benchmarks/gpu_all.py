@@ -100,11 +100,11 @@ def _memory(arguments: Any) -> dict[str, Any]:
 
     from tailorbird.config import Config
     from tailorbird.models.device import peak_memory
+    from tailorbird.planning.data_size import Work
     from tailorbird.planning.devices import HEADROOM, place_of
-    from tailorbird.planning.memory_terms import plan_memory
     from tailorbird.planning.model_shape import read_shape
     from tailorbird.planning.time_probe import synthetic_job
-    from tailorbird.planning.workload import Work
+    from tailorbird.planning.training_memory import plan_memory
     from tailorbird.train.loop import train
 
     length, batch = (48, 2) if arguments.smoke else (2048, 4)

@@ -63,7 +63,7 @@ RANDOM = {
     },
 }  # fmt: skip
 FITTED_ON = ("builtin:minilm", "builtin:tutor")
-"""The constants of `planning/terms.MACHINES` were chosen by the cells of these."""
+"""The constants of `planning/training_memory.MACHINES` were chosen by the cells of these."""
 ENCODERS = ("builtin:minilm", "random:bert-0.4b")
 
 
@@ -181,11 +181,11 @@ def _target(cell: dict[str, Any]) -> Any:
 
 
 def _plan(cell: dict[str, Any]) -> dict[str, Any]:
+    from tailorbird.planning.data_size import Work
     from tailorbird.planning.device_fit import peers
     from tailorbird.planning.devices import place_of
-    from tailorbird.planning.memory_terms import plan_memory
     from tailorbird.planning.model_shape import read_shape
-    from tailorbird.planning.workload import Work
+    from tailorbird.planning.training_memory import plan_memory
 
     with tempfile.TemporaryDirectory() as folder:
         name = cell["model"]
@@ -227,8 +227,8 @@ def _measure(cell: dict[str, Any]) -> dict[str, Any]:
     import transformers.modeling_utils  # noqa: F401
 
     from tailorbird.models.device import choose, peak_memory
+    from tailorbird.planning.data_size import Work
     from tailorbird.planning.time_probe import synthetic_job
-    from tailorbird.planning.workload import Work
     from tailorbird.train.loop import train
 
     base = _resident()

@@ -74,7 +74,7 @@ def main() -> None:
         data_file(given.data, name)
     from tailorbird.config import load_config
     from tailorbird.config.schema import ModelConfig
-    from tailorbird.flows.tune_retriever import RetrieverData
+    from tailorbird.flows.tune_embedder import RetrieverData
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
 
@@ -101,7 +101,7 @@ def main() -> None:
 def run(grounds: Any, old: Any, data: Path, config: Any) -> dict[str, Any]:
     """Tune once; return nDCG@10 on test before and after, and what the gate said."""
     from tailorbird.config.schema import ModelConfig
-    from tailorbird.flows.tune_retriever import tune_embedder
+    from tailorbird.flows.tune_embedder import tune_embedder
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
     from tailorbird.rag.publish_gate import both_sides

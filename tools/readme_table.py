@@ -12,7 +12,7 @@ from tailorbird.metrics.display import duration
 from tailorbird.metrics.question_verdict import becoming_current
 from tailorbird.records import QuestionsReport, Report, report_from_json
 from tailorbird.report.comparison_table import table_rows
-from tailorbird.report.questions import table_rows as question_rows
+from tailorbird.report.questions_page import table_rows as question_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- demo-table -->\n", "<!-- /demo-table -->"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tailorbird.arms.predictor import Predictor
-    from tailorbird.flows.knowledge import KnowledgeBase
+    from tailorbird.flows.knowledge_api import KnowledgeBase
     from tailorbird.records import QuestionsReport, Report
 
     Data = str | Path | Sequence[str | Path]
@@ -90,7 +90,7 @@ def compare(
     and without them.
     """
     from tailorbird.flows.compare import compare as flow
-    from tailorbird.flows.questions import asks_questions, compare_questions
+    from tailorbird.flows.questions.compare import asks_questions, compare_questions
 
     config = _config(data, settings)
     if asks_questions(config, resume):
@@ -133,7 +133,7 @@ def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor":
 def __getattr__(name: str) -> Any:
     # A class is imported on access: unlike the functions above, it cannot import on call.
     if name == "KnowledgeBase":
-        return import_module("tailorbird.flows.knowledge").KnowledgeBase
+        return import_module("tailorbird.flows.knowledge_api").KnowledgeBase
     raise AttributeError(f"module 'tailorbird' has no attribute {name!r}")
 
 

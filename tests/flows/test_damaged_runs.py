@@ -31,8 +31,8 @@ from tailorbird.flows.prepare import prepare
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import Report, TuningSections
 from tailorbird.report.comparison_table import print_report
+from tailorbird.runs.finished_run import arm_folder
 from tailorbird.runs.folder import REPORT, RunFolder
-from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.train.journal import Journal
 
@@ -162,7 +162,7 @@ READERS: dict[str, Callable[[Runs, Path], Any]] = {
 
 
 def _split(run: Path) -> None:
-    from tailorbird.runs.split import load_split
+    from tailorbird.runs.saved_split import load_split
 
     load_split(RunFolder(run))
 

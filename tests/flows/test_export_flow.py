@@ -14,7 +14,7 @@ from tailorbird.config import load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.export import export
 from tailorbird.flows.tune import tune
-from tailorbird.flows.vllm import vllm_command
+from tailorbird.flows.vllm_command import vllm_command
 from tiny import saved_model
 
 TEXTS = [

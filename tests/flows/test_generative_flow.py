@@ -21,7 +21,7 @@ import tailorbird
 import tiny
 from tailorbird.records import report_from_json
 from tailorbird.runs.folder import RunFolder
-from tailorbird.runs.split import load_split
+from tailorbird.runs.saved_split import load_split
 from tailorbird.tasks.generative_scoring import load_values, save_values
 from tailorbird.tasks.registry import get_task
 

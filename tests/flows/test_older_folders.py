@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import tailorbird
+from tailorbird.runs.finished_run import read_report
 from tailorbird.runs.folder import RunFolder
-from tailorbird.runs.read_run import read_report
 
 PACKED = Path(__file__).resolve().parents[1] / "data" / "older.tar.xz"
 ASIDE = ("texts", "answers", "passages")
@@ -77,11 +77,11 @@ def lacks(before: Any, now: Any, place: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "page", "words"),
     [
-        ("questions", "questions.render_questions", ["nearest", "quote", "rag"]),
+        ("questions", "questions_page.render_questions", ["nearest", "quote", "rag"]),
         ("rag", "retrieval_page.render_judged", ["hybrid", "dense", "54"]),
         (
             "retriever",
-            "retriever.render_retriever",
+            "retriever_page.render_retriever",
             ["not shown to be better", "What do miners on Lethe dig for?"],
         ),
     ],

@@ -125,7 +125,7 @@ def test_nothing_starts_after_ctrl_c(tmp_path: Path) -> None:
 
 def test_arms_of_questions_refuse_to_run_at_once() -> None:
     from tailorbird.config import Config
-    from tailorbird.flows.questions import compare_questions
+    from tailorbird.flows.questions.compare import compare_questions
 
     with pytest.raises(UserError, match="--jobs and --ray are for labelled data"):
         compare_questions(Config.model_validate({"compare": {"jobs": 2}}))

@@ -178,7 +178,7 @@ def test_a_cluster_is_for_a_search(tmp_path: Path, tiny_csv: Path) -> None:
 
 def test_a_run_goes_on_without_its_cluster(tmp_path: Path) -> None:
     from tailorbird.config import dump_config
-    from tailorbird.flows.open_run import saved_config
+    from tailorbird.flows.start_or_resume import saved_config
 
     begun = Config.model_validate({"compare": {"ray": "gone:1", "jobs": 2}})
     (tmp_path / "config.yaml").write_text(dump_config(begun))

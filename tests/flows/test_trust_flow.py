@@ -8,9 +8,9 @@ from tailorbird.arms.hyperparameter_search import _with_code_of, config_of
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.evaluate import check_metric
-from tailorbird.flows.open_run import saved_config
+from tailorbird.flows.start_or_resume import saved_config
+from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import CONFIG, RunFolder
-from tailorbird.runs.read_run import run_config
 
 TRUSTING = "model.trust_remote_code=true"
 METRIC = "evaluate.metric={}:count"

@@ -14,8 +14,8 @@ from tailorbird.config import Config
 from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
-from tailorbird.flows.publish_retriever import publish, tune_store
-from tailorbird.flows.tune_retriever import Tuned
+from tailorbird.flows.tune_embedder import Tuned
+from tailorbird.flows.tune_retriever import publish, tune_store
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.models.device import PROCESSOR_SWITCH, choose
 from tailorbird.models.embed import Embedder

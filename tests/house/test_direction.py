@@ -90,7 +90,7 @@ def test_order_itself() -> None:
 def test_every_kind_of_import_is_seen(sources: list[Any]) -> None:
     code = """
 import torch.nn as nn
-from . import plots
+from . import arm_plots
 from ..metrics.classification_intervals import holm
 def late():
     from tailorbird import runs
@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     page = next(source for source in sources if source.name == "tailorbird.report.comparison_page")
     assert {found.module for found in replace(page, tree=ast.parse(code)).imports()} == {
         "torch.nn",
-        "tailorbird.report.plots",
+        "tailorbird.report.arm_plots",
         "tailorbird.metrics.classification_intervals",
         "tailorbird.runs",
         "importlib",
@@ -253,10 +253,7 @@ def test_no_module_waits_for_itself(sources: list[Any]) -> None:
 
 
 # Leaves of tables, verbs, and processes that are started by their name stay by themselves.
-BY_THEMSELVES = (
-    *("arms/", "cli/", "methods/", "tasks/", "serve/routes_"),
-    *("planning/arm_memory.py", "rag/ledger.py"),
-)
+BY_THEMSELVES = ("arms/", "cli/", "methods/", "tasks/", "serve/routes_", "rag/ledger.py")
 SMALL = {
     "metrics/manual_grades.py": "figures know nothing of the folders that grades are kept in",
     "planning/training_time.py": "stands before the probe that runs the loop, which it starts",

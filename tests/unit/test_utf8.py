@@ -13,7 +13,7 @@ from tailorbird import terminal
 from tailorbird.cli import main
 from tailorbird.config import load_config
 from tailorbird.errors import UserError, check_utf8
-from tailorbird.flows.knowledge import KnowledgeBase
+from tailorbird.flows.knowledge_api import KnowledgeBase
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.filter import parse
 

@@ -17,10 +17,10 @@ from tailorbird.arms.fork_server import ARM as ARM_PROCESS
 from tailorbird.arms.registry import arm_named, run_arm
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
-from tailorbird.planning.fit_check import within_memory
+from tailorbird.planning.memory_check import within_memory
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import ARM, JOURNAL, RunFolder
-from tailorbird.runs.split import load_split
+from tailorbird.runs.saved_split import load_split
 from tailorbird.tasks.arm_job import JOB, OUTCOME, ArmJob, read_arm, write_job
 
 if TYPE_CHECKING:

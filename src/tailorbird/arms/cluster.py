@@ -17,7 +17,7 @@ from tailorbird.arms.fork_server import ForkServer
 from tailorbird.arms.schedule import Item, Scheduler, Value
 from tailorbird.arms.trials import RESULT
 from tailorbird.errors import Interrupted
-from tailorbird.planning.fit_check import gib
+from tailorbird.planning.memory_check import gib
 from tailorbird.runs.folder import ARM, ARMS, LOCK, SEARCH, SEEDS
 from tailorbird.runs.ray_nodes import RayNodes, TaskFailed
 

@@ -11,8 +11,8 @@ from tailorbird.arms.base import Arm, finish_outputs
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
 from tailorbird.data.encode import Text, as_read
 from tailorbird.records import ArmReport, Cost, Target
+from tailorbird.runs.checked_files import damaged, read_as
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.files import damaged, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import CHECKED, ArmJob
 from tailorbird.tasks.head_scoring import load_target

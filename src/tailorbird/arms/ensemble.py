@@ -16,7 +16,7 @@ from tailorbird.arms.saved_arm import open_arm, saved_kind
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
 from tailorbird.records import ArmReport, Cost
-from tailorbird.runs.files import damaged, inner, read_as
+from tailorbird.runs.checked_files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.head_scoring import load_probabilities, load_target

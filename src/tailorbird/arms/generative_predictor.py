@@ -25,9 +25,9 @@ from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import load_generative, tokenizer_in
 from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
-from tailorbird.runs.files import damaged, inner, read_as
+from tailorbird.runs.checked_files import damaged, inner, read_as
+from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
-from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, read_task
 from tailorbird.tasks.base_model import Answering, generative_options, make_base, max_length
 from tailorbird.tasks.predictions import GeneratedText

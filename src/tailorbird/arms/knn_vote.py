@@ -24,9 +24,9 @@ from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
 from tailorbird.rag.knn import LabelledVectors, VoteSettings
 from tailorbird.records import ArmReport, Example, Neighbour, Target, TaskSpec
-from tailorbird.runs.files import read_as, reading
+from tailorbird.runs.checked_files import read_as, reading
+from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import LABELS, MODEL, RunFolder
-from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task

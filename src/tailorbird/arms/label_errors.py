@@ -11,7 +11,7 @@ from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shorten
 from tailorbird.metrics.confident_learning import Doubt, calibrated, label_errors
 from tailorbird.records import TASKS, Example, ExamplesOnDisk, Finding, Split
-from tailorbird.runs.files import csv_text
+from tailorbird.runs.checked_files import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
 from tailorbird.tasks.registry import head_task
 

@@ -14,8 +14,8 @@ from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling, stream
 from tailorbird.models.generation_inputs import context_length
 from tailorbird.records import Example, Message
+from tailorbird.runs.finished_run import arm_folder
 from tailorbird.runs.folder import REPORT, RunFolder
-from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import is_generative
 from tailorbird.tasks.base_model import Answering
 

@@ -17,9 +17,9 @@ from tailorbird.config import Config
 from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
 from tailorbird.records import ArmReport, Target, TaskSpec
-from tailorbird.runs.files import check_shape, read_arrays, read_as, reading
+from tailorbird.runs.checked_files import check_shape, read_arrays, read_as, reading
+from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task

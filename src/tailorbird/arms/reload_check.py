@@ -19,9 +19,9 @@ from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
 from tailorbird.rag.knn import LabelledVectors
 from tailorbird.records import ExamplesOnDisk, ReloadCheck, Split
+from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import ARM, RunFolder
-from tailorbird.runs.read_run import run_config
-from tailorbird.runs.split import load_split
+from tailorbird.runs.saved_split import load_split
 from tailorbird.tasks.registry import get_task
 
 _NEAREST = 3

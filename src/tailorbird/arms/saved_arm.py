@@ -6,9 +6,9 @@ from pathlib import Path
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.registry import TABLE, get_arm
 from tailorbird.records import TaskName, has_head
-from tailorbird.runs.files import damaged
+from tailorbird.runs.checked_files import damaged
+from tailorbird.runs.finished_run import arm_folder
 from tailorbird.runs.folder import KIND, MODEL, TASK, RunFolder
-from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import read_task
 from tailorbird.tasks.head_scoring import load_target
 

@@ -20,12 +20,12 @@ from tailorbird import log
 from tailorbird.arms.fork_server import ARM, ForkServer, answering_sigterm
 from tailorbird.config.schema import CompareConfig
 from tailorbird.errors import Interrupted
-from tailorbird.planning.fit_check import gib
+from tailorbird.planning.memory_check import gib
 from tailorbird.processes import choose_threads, cores
 from tailorbird.runs.memory_limit import memory_limit
 from tailorbird.tasks.arm_job import NEED
 
-NEEDS = "tailorbird.planning.arm_memory"
+NEEDS = "tailorbird.planning.memory_check"
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 Item = TypeVar("Item")

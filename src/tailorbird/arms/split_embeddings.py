@@ -17,8 +17,8 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedded, Embedder, choose_embedder, open_embedder
 from tailorbird.records import Example, Split
 from tailorbird.runs.atomic import write_atomically
+from tailorbird.runs.checked_files import check_shape, damaged, read_arrays, read_rows, reading
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.files import check_shape, damaged, read_arrays, read_rows, reading
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import CHECKED
 

@@ -24,8 +24,8 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.load import length_limit
 from tailorbird.records import TASKS, ArmReport, Cost, Target
+from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, is_generative
 from tailorbird.tasks.base_model import HEADS, count_parameters, max_length, text_room
 from tailorbird.tasks.fit import drop_checkpoints, fit_model

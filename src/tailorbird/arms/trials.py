@@ -209,7 +209,7 @@ def _record(name: str, study: Study, draw: Draw, result: TrialResult) -> OverBud
 def main(run: str, place: str) -> int:
     """Run the trial whose job is in the folder `place` of `run`; return the exit code."""
     from tailorbird.arms.arm_process import outcome_of
-    from tailorbird.runs.split import load_split
+    from tailorbird.runs.saved_split import load_split
 
     folder, started = RunFolder(Path(place)), time.monotonic()
     log.quiet_libraries()

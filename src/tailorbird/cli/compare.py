@@ -94,13 +94,13 @@ def compare(
     flags = {"data.train": joined(data), "model.name": model, "search.trials": search}
     flags |= settings_of("data", vars(rows)) | settings_of("questions", vars(questions))
     settled = run.make_config(flags | arms.settings())
-    from tailorbird.flows.open_run import run_folder
-    from tailorbird.flows.questions import asks_questions
+    from tailorbird.flows.questions.compare import asks_questions
+    from tailorbird.flows.start_or_resume import run_folder
 
     folder, command = run_folder(settled, "compare", resume=run.resume), command_line()
     if asks_questions(settled, run.resume):
-        from tailorbird.flows.questions import compare_questions
-        from tailorbird.report.questions import print_questions
+        from tailorbird.flows.questions.compare import compare_questions
+        from tailorbird.report.questions_page import print_questions
 
         answers = compare_questions(settled, folder, resume=run.resume, command=command)
         show_report(answers, run.json, folder.path, print_questions)

@@ -77,7 +77,7 @@ def _vllm(run: Path, trust: bool, json: bool) -> None:
     import shlex
 
     from tailorbird import log
-    from tailorbird.flows.vllm import vllm_command
+    from tailorbird.flows.vllm_command import vllm_command
 
     command = vllm_command(run, trust=trust)
     if json:

@@ -74,6 +74,6 @@ def plan(
     if run.json:
         print(terminal.as_json(asdict(result)))
     else:
-        from tailorbird.report.plan import print_plan
+        from tailorbird.report.plan_page import print_plan
 
         print_plan(result, terminal.console(stderr=False))

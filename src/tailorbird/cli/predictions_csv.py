@@ -45,7 +45,7 @@ def _csv_blocks(
     blocks: Iterable[list[dict[str, Any]]], columns: Sequence[str], raw: bool
 ) -> Iterator[tuple[str, int]]:
     """Yield the blocks as CSV, the first with the header, and their numbers of rows."""
-    from tailorbird.runs.files import csv_lines
+    from tailorbird.runs.checked_files import csv_lines
 
     names: dict[str, str] = {}
     for answers in filter(None, blocks):

@@ -82,7 +82,7 @@ def tune(
 
 
 def _tune_model(run: options.RunOptions, config: Config) -> None:
-    from tailorbird.flows.open_run import run_folder
+    from tailorbird.flows.start_or_resume import run_folder
     from tailorbird.flows.tune import tune as flow
     from tailorbird.processes import follows
     from tailorbird.report.comparison_table import print_report
@@ -100,10 +100,10 @@ def _tune_retriever(
         raise UserError("which knowledge base is it for?", "add --store KB")
     if qrels is not None and queries is None:
         raise UserError("--qrels needs the queries they judge", "add --queries FILE")
-    from tailorbird.flows.open_run import run_folder
-    from tailorbird.flows.publish_retriever import tune_store
+    from tailorbird.flows.start_or_resume import run_folder
+    from tailorbird.flows.tune_retriever import tune_store
     from tailorbird.knowledge.base import KnowledgeFolder
-    from tailorbird.report.retriever import print_retriever
+    from tailorbird.report.retriever_page import print_retriever
 
     opened = KnowledgeFolder.open(store)
     folder = run_folder(config, "reranker" if reranker else "retriever", resume=run.resume)

@@ -12,8 +12,8 @@ from tailorbird.arms.schedule import Scheduler, scheduler
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve
-from tailorbird.flows.open_run import opened, reproduce, run_folder
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
+from tailorbird.flows.start_or_resume import opened, reproduce, run_folder
 from tailorbird.flows.tuning_report import TuningRun, in_question, write_tuning_report
 from tailorbird.methods.registry import get_method
 from tailorbird.metrics.display import duration, metric, metric_label

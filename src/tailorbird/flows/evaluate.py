@@ -12,14 +12,19 @@ from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
 from tailorbird.data.read import read_examples
 from tailorbird.errors import UserError
-from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.metrics.custom import is_custom
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections
 from tailorbird.report.comparison_page import render_page
+from tailorbird.runs.finished_run import (
+    arm_folder,
+    circumstances,
+    read_report,
+    run_config,
+    write_report,
+)
 from tailorbird.runs.folder import ARMS, CONFIG, REPORT, RunFolder
-from tailorbird.runs.read_run import arm_folder, read_report, run_config
-from tailorbird.runs.split import trained_as
+from tailorbird.runs.saved_split import trained_as
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.evaluate import evaluate_rows
 from tailorbird.tasks.registry import get_task

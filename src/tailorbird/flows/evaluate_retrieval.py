@@ -13,7 +13,6 @@ from tailorbird.config import Config
 from tailorbird.data.question_files import read_questions
 from tailorbird.errors import UserError
 from tailorbird.flows.ask import make_writer
-from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.metrics.answer_scores import score_answers
 from tailorbird.metrics.intervals import Floats, Groups
@@ -33,6 +32,7 @@ from tailorbird.records import (
     SideReport,
 )
 from tailorbird.report.retrieval_page import render_judged
+from tailorbird.runs.finished_run import circumstances, write_report
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
 
 _DEPTH = 100

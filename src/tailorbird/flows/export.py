@@ -21,9 +21,9 @@ from tailorbird.models.device import choose
 from tailorbird.models.weights import pretrained
 from tailorbird.records import TASKS, Example, Score, Target
 from tailorbird.runs.atomic import part_file, replace_file, writing
+from tailorbird.runs.finished_run import arm_folder, run_config
 from tailorbird.runs.folder import ARMS, MODEL, RunFolder
-from tailorbird.runs.read_run import arm_folder, run_config
-from tailorbird.runs.split import load_split
+from tailorbird.runs.saved_split import load_split
 from tailorbird.tasks.arm_job import is_generative
 from tailorbird.tasks.head_scoring import load_target, save_target
 from tailorbird.tasks.registry import generative_task, head_task

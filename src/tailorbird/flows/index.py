@@ -16,7 +16,7 @@ from tailorbird.documents.find_files import below, find_files, source_of
 from tailorbird.documents.pool import read_files
 from tailorbird.documents.read_result import FileResult, FileVersion
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.flows.index_nodes import Shard, prepare_document, read_on_nodes, renamed_result
+from tailorbird.flows.index_on_ray import Shard, prepare_document, read_on_nodes, renamed_result
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.embedders import NoVectorError
 from tailorbird.knowledge.ledger import FileNote, PendingDocument

@@ -10,18 +10,18 @@ from tailorbird.config import METHODS, Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import AUTO, CurvePlace, check_curve, curve_arm, learning_curve
-from tailorbird.flows.open_run import opened, run_folder
 from tailorbird.flows.prepare import read_and_check, with_default_model
+from tailorbird.flows.start_or_resume import opened, run_folder
+from tailorbird.planning.data_size import Work, work_of, work_without_data
 from tailorbird.planning.device_fit import Planner, peers
 from tailorbird.planning.devices import PlannedDevice, place_of, table_places
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.serving import plan_serving
 from tailorbird.planning.training_time import plan_time
-from tailorbird.planning.workload import Work, work_of, work_without_data
 from tailorbird.records.planning import MemoryPlan, Plan, ServingPlan, TimePlan
-from tailorbird.report.plan import render_plan
+from tailorbird.report.plan_page import render_plan
 from tailorbird.runs.folder import CONFIG, PAGE, RunFolder
-from tailorbird.runs.split import has_split, save_split
+from tailorbird.runs.saved_split import has_split, save_split
 
 PLAN = "plan.json"
 
@@ -176,7 +176,7 @@ def _memory(
 
 def _workload(planner: Planner, work: Work, place: PlannedDevice) -> dict[str, object]:
     from tailorbird.methods.registry import get_method
-    from tailorbird.planning.workload import settings_for
+    from tailorbird.planning.data_size import settings_for
 
     method = get_method(planner.config.method.name)
     settings = settings_for(planner.shape, planner.config, method, work)

@@ -19,8 +19,8 @@ from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
 from tailorbird.models.bert import FEW
 from tailorbird.records import TASKS
-from tailorbird.runs.read_run import arm_folder
-from tailorbird.runs.split import trained_as
+from tailorbird.runs.finished_run import arm_folder
+from tailorbird.runs.saved_split import trained_as
 from tailorbird.tasks.arm_job import is_generative
 from tailorbird.tasks.head_scoring import load_target
 

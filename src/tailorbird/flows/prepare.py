@@ -13,10 +13,10 @@ from tailorbird.data.read import read_parts
 from tailorbird.data.sources import Source
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
-from tailorbird.flows.stream import stays_on_disk, stream_split
+from tailorbird.flows.split_on_disk import stays_on_disk, stream_split
 from tailorbird.records import TASKS, Split, has_head
 from tailorbird.runs.folder import CONFIG, RunFolder
-from tailorbird.runs.split import has_split, load_split, save_split
+from tailorbird.runs.saved_split import has_split, load_split, save_split
 
 WRITER = "builtin:tutor"
 """The default model of generation tasks."""

@@ -16,16 +16,16 @@ from tailorbird.arms.schedule import scheduler
 from tailorbird.config import Config, check_method
 from tailorbird.data.group_split import make_folds
 from tailorbird.errors import UserError
-from tailorbird.flows.open_run import opened, reproduce, run_folder
 from tailorbird.flows.prepare import Prepared, prepare
+from tailorbird.flows.start_or_resume import opened, reproduce, run_folder
 from tailorbird.flows.tuning_report import TuningRun, write_tuning_report
 from tailorbird.metrics.display import metric
 from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.processes import launched
 from tailorbird.records import TASKS, ArmReport, Report, Score, Split, Target, TaskName, has_head
+from tailorbird.runs.finished_run import read_report
 from tailorbird.runs.folder import ARM, REPORT, RunFolder
-from tailorbird.runs.read_run import read_report
-from tailorbird.runs.split import save_split
+from tailorbird.runs.saved_split import save_split
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.fit import check_sharding
 from tailorbird.tasks.head_scoring import (

@@ -7,7 +7,7 @@ from tailorbird import log
 from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
-from tailorbird.flows.tune_retriever import (
+from tailorbird.flows.tune_embedder import (
     RetrieverData,
     TrainingPairs,
     in_common,

@@ -1,342 +1,164 @@
-"""`tailor tune --retriever`: pairs, tuned embedder, gate, shadow index, switch."""
+"""`tailor tune --retriever` and `--reranker`: tune, test at the gate, publish."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tailorbird import log
-from tailorbird.config import Config, dump_config
-from tailorbird.config.knowledge import RetrieverConfig
-from tailorbird.config.method import method_spec
-from tailorbird.config.schema import ModelConfig
+from tailorbird.config import Config
+from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.metrics.ranking import mean_scores
-from tailorbird.models.device import Device, choose
-from tailorbird.models.embed import Embedder
-from tailorbird.rag.publish_gate import NEW, Gate, JudgedSides, both_sides, judge
-from tailorbird.rag.query_pairs import (
-    Corpus,
-    Parts,
-    Queries,
-    check_sources,
-    pairs_from_documents,
-    pairs_from_queries,
-    split_documents,
-    split_queries,
-    without_headings,
-    without_leaks,
-)
-from tailorbird.rag.retriever_training import WordSide, best_chunks, load_embedder, make_pool, mine
-from tailorbird.records import QueryChange, RankingPair, RetrieverReport, RetrieverSections
-from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
-
-if TYPE_CHECKING:
-    from tailorbird.train.ranking import RankingFit
-
-FULL_RATE, LORA_RATE = 5e-5, 5e-4
-LEAST_QUERIES = 20
-"""The fewest judged queries for tuning: with five, nothing passes the gate."""
-OLD_DENSE = "old"
-_SHOWN = 200
+from tailorbird.flows.start_or_resume import opened, run_folder
+from tailorbird.flows.tune_embedder import RetrieverData, Tuned, tune_embedder
+from tailorbird.knowledge.ledger import text_hash
+from tailorbird.knowledge.protocols import Knowledge
+from tailorbird.rag.query_pairs import Queries, corpus_of, read_queries
+from tailorbird.rag.retrieve import RERANKER, reranker_name
+from tailorbird.records import Hit, RetrieverReport
+from tailorbird.report.retriever_page import render_retriever
+from tailorbird.runs.finished_run import circumstances, write_report
+from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 
-@dataclass(frozen=True)
-class RetrieverData:
-    """The training data of a retriever.
+class SwitchableKnowledge(Knowledge, Protocol):
+    """A knowledge base as tuning needs it: readable, with a replaceable embedder."""
 
-    Attributes:
-        vectors: ``[chunks, d]`` by the current embedder.
-        words: The word search (BM25), or None.
-    """
+    @property
+    def embedder(self) -> Any:
+        """The model that embedded its chunks, with its `name`."""
+        ...
 
-    corpus: Corpus
-    vectors: np.ndarray
-    words: WordSide | None
-    embedder: str
+    def set_setting(self, name: str, value: Any) -> None:
+        """Save a value."""
+        ...
 
+    def build_generation(
+        self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
+    ) -> int:
+        """Embed everything with another model, beside the current one; return its number."""
+        ...
 
-@dataclass(frozen=True)
-class Tuned:
-    """A tuned embedder that may be published.
-
-    Attributes:
-        vectors: Its ``[chunks, d]``, reused by the shadow index.
-        weight: The dense side's weight, chosen on validation.
-    """
-
-    report: RetrieverReport
-    folder: Path
-    vectors: np.ndarray
-    weight: float | None
+    def switch(self, number: int, weight: float | None = None) -> None:
+        """Make a generation current, together with its weight of the dense side."""
+        ...
 
 
-@dataclass(frozen=True)
-class TrainingPairs:
-    """Training pairs, validation and test queries, and the texts that they rank."""
-
-    pairs: list[RankingPair]
-    parts: Parts
-    corpus: Corpus
-    vectors: np.ndarray
-    words: WordSide | None
-    counts: dict[str, int]
-    left_out: int
-
-
-def tune_embedder(
-    grounds: RetrieverData,
-    queries: Queries | None,
+def tune_store(
+    kb: SwitchableKnowledge,
     config: Config,
-    folder: RunFolder,
+    queries: Path | None,
+    qrels: Path | None,
+    folder: RunFolder | None = None,
     *,
-    resume: bool,
-) -> Tuned:
-    """Tune the embedder of `grounds` and test it on held-out queries.
+    reranker: bool = False,
+    resume: bool = False,
+    command: str = "",
+) -> RetrieverReport:
+    """Tune a knowledge base's retriever or reranker, and publish it if it passes the gate.
 
     Args:
-        queries: Judged queries; None: pairs are generated from the documents.
-        folder: The started run's; it receives the model, published or not.
+        config: The settings, in `config.retriever`.
+        queries: Judged queries, see `read_queries`; None: pairs are generated from the documents.
+        qrels: Judgements in BEIR's format.
 
     Raises:
-        UserError: There are too few pairs or queries, or the loss diverged.
-        Interrupted: Ctrl-C; the run can be resumed.
+        UserError: The queries or settings are wrong; the knowledge base is unchanged.
     """
-    settings, device = config.retriever, choose(config.model.device, config.model.precision)
-    folder.write(CONFIG, dump_config(config))
-    old = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
-    data = prepare_pairs(grounds, queries, config, old)
-    fit = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
-    new = Embedder(ModelConfig(name=str(folder.file(MODEL)), device=config.model.device), device)
-    # With generated pairs, texts without headings are ranked, but the shadow index needs full
-    # texts.
-    vectors = new.embed_documents(grounds.corpus.texts, "embedding all chunks").vectors
-    ranked = (
-        vectors
-        if data.corpus is grounds.corpus
-        else new.embed_documents(data.corpus.texts, "texts").vectors
-    )
-    before = _Ranked(old, data.vectors, data, config)
-    after = _Ranked(new, ranked, data, config)
-    values = {OLD_DENSE: before.test.values(1.0), NEW: after.test.values(1.0)}
-    gate = judge(values, settings.significance)
-    fused = {"before": before.test.values(before.weight), "after": after.test.values(after.weight)}
-    published, words = _decide(gate, fused)
-    log.say(words)
-    documents = [after.test.documents(place, 1.0) for place in range(len(values[NEW]))]
-    sections = RetrieverSections(
-        tuned="embedder",
-        published=published,
-        words=words,
-        before=mean_scores({"dense": values[OLD_DENSE], "hybrid": fused["before"]}),
-        after=mean_scores({"dense": values[NEW], "hybrid": fused["after"]}),
-        weights=(before.weight, after.weight) if data.words else None,
-        **in_common(data, gate, fit),
-        changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], documents),
-    )
-    report = retriever_report(grounds.embedder, sections, gate, fit)
-    weight = after.weight if data.words else None
-    return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
+    started = time.time()
+    judgements = read_queries(queries, qrels) if queries else None
+    if reranker and judgements is None:
+        raise UserError("a reranker is tuned on judged queries", "add --queries FILE")
+    folder = folder or run_folder(config, "reranker" if reranker else "retriever", resume=resume)
+    with opened(config, folder, resume=resume) as config:
+        log.say(f"run folder: {folder.path}")
+        grounds = grounds_of(kb)
+        if reranker:
+            assert judgements is not None
+            report = _reranker(kb, grounds, judgements, config, folder, resume)
+        else:
+            tuned = tune_embedder(grounds, judgements, config, folder, resume=resume)
+            report = tuned.report
+        run = circumstances(config, command, started) | {"seconds": report.seconds}
+        report = replace(report, **run)
+        if not reranker and report.sections.published:
+            publish(kb, tuned, grounds.corpus.texts)
+        # Written last, since the report says "published".
+        write_report(report, render_retriever(report), folder)
+        shutil.rmtree(folder.file(CHECKPOINTS), ignore_errors=True)
+    return report
 
 
-def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, Any]:
-    """Return the report fields that embedders and rerankers share."""
-    return {
-        "wins": gate.wins,
-        "losses": gate.losses,
-        "ties": gate.ties,
-        "pairs": data.counts,
-        "queries": {
-            name.replace("_", " "): len(getattr(data.parts, name).texts)
-            for name in ("train", "validation", "held_out")
-        },
-        "left_out": data.left_out,
-        "share": fit.share,
-        "averages": {f"{share:g}": value for share, value in fit.averages.items()},
-        "steps": fit.steps,
-        "best_step": fit.best_step,
-        "curve": fit.curve,
-    }
-
-
-def retriever_report(
-    base: str, sections: RetrieverSections, gate: Gate, fit: "RankingFit"
-) -> RetrieverReport:
-    """Return the report of a tuned embedder or reranker, without its circumstances."""
-    return RetrieverReport(
-        kind="retriever",
-        sections=sections,
-        comparisons=gate.tests,
-        model=base,
-        headline="ndcg@10",
-        seconds=fit.seconds,
-    )
-
-
-class _Ranked:
-    """An embedder's ranking of the held-out queries, with its weight tuned on validation."""
-
-    def __init__(
-        self, embedder: Embedder, vectors: np.ndarray, data: TrainingPairs, config: Config
-    ) -> None:
-        def sides(queries: Queries) -> JudgedSides:
-            return sides_of(data, queries, embedder, vectors, config.retrieve.candidates)
-
-        self.weight = sides(data.parts.validation).choose().weight if data.words else 1.0
-        self.test = sides(data.parts.held_out)
-
-
-def sides_of(
-    data: TrainingPairs, queries: Queries, embedder: Embedder, vectors: np.ndarray, most: int
-) -> JudgedSides:
-    """Return the results of dense search in `vectors` ``[chunks, d]`` and of word search."""
-    texts = list(queries.texts.values())
-    words = [data.words(text, most) for text in texts] if data.words else None
-    own = embedder.embed_queries(texts).vectors
-    return both_sides(queries, own, vectors, data.corpus.sources, words, most)
-
-
-def prepare_pairs(
-    grounds: RetrieverData, queries: Queries | None, config: Config, old: Embedder
-) -> TrainingPairs:
-    """Return the pairs with their hard negatives, and the held-out queries."""
-    settings = config.retriever
-    origin = settings.pairs
-    if queries is None and origin in ("given", "both"):
-        raise UserError(
-            f"retriever.pairs is {origin!r}, but no judged queries were given",
-            "add --queries FILE, or let pairs be made with --set retriever.pairs=documents",
-        )
-    generated = pairs_from_documents(grounds.corpus, settings.document_pairs, settings.seed)
-    if queries is None:
-        return _from_documents(grounds, generated, config, old)
-    relevant = check_sources(queries, grounds.corpus.sources)
-    if len(relevant.texts) < LEAST_QUERIES:
-        raise UserError(
-            f"{len(relevant.texts)} judged queries are too few to tune and to test on",
-            f"give {LEAST_QUERIES} or more, or none: then pairs are made from the documents",
-        )
-    if dropped := len(queries.texts) - len(relevant.texts):
-        log.warn(f"{dropped:,} queries have no relevant document in the knowledge base; left out")
-    parts = split_queries(
-        relevant, settings.validation_share, settings.held_out_share, settings.seed
-    )
-    vectors = old.embed_queries(list(parts.train.texts.values())).vectors
-    best = best_chunks(parts.train, grounds.corpus, vectors, grounds.vectors)
-    from_queries = pairs_from_queries(parts.train, grounds.corpus, best)
-    generated, left_out = without_leaks(generated, parts)
-    from_queries = [] if origin == "documents" else from_queries
-    generated = [] if origin == "given" else generated
-    pairs = _mined(from_queries + generated, grounds, old, config)
-    counts = {"judged queries": len(from_queries), "titles and headings": len(generated)}
-    return TrainingPairs(
-        pairs, parts, grounds.corpus, grounds.vectors, grounds.words, counts, left_out
-    )
-
-
-def _from_documents(
-    grounds: RetrieverData, generated: list[RankingPair], config: Config, old: Embedder
-) -> TrainingPairs:
-    settings = config.retriever
-    if len(generated) < LEAST_QUERIES:
-        raise UserError(
-            f"only {len(generated)} pairs can be made from titles and headings of the documents",
-            "give judged queries: --queries FILE [--qrels FILE]",
-        )
-    parts = split_documents(
-        generated, settings.validation_share, settings.held_out_share, settings.seed
-    )
-    learnt_on = {name for q in parts.train.texts for name in parts.train.grades[q]}
-    train = [pair for pair in generated if pair.source in learnt_on]
-    train, left_out = without_leaks(train, parts)
-    # Any ranking finds titles, which the chunks' texts contain; a query must match the text under
-    # them.
-    bare = without_headings(grounds.corpus)
-    vectors = old.embed_documents(bare.texts, "embedding texts without headings").vectors
-    pairs = _mined(train, replace(grounds, corpus=bare, vectors=vectors, words=None), old, config)
-    counts = {"judged queries": 0, "titles and headings": len(train)}
-    return TrainingPairs(pairs, parts, bare, vectors, None, counts, left_out)
-
-
-def _mined(
-    pairs: list[RankingPair], grounds: RetrieverData, old: Embedder, config: Config
-) -> list[RankingPair]:
-    vectors = old.embed_queries([pair.query for pair in pairs]).vectors
-    mined = mine(pairs, grounds.corpus, vectors, grounds.vectors, grounds.words, config.retriever)
-    log.say(f"{len(mined):,} pairs, {sum(len(p.negatives) for p in mined):,} hard negatives")
-    return mined
-
-
-def _learn(
-    data: TrainingPairs,
-    old: Embedder,
-    name: str,
-    config: Config,
-    folder: RunFolder,
-    device: Device,
-    *,
-    resume: bool,
-) -> "RankingFit":
-    """Tune the model and save it in the run folder."""
-    from tailorbird.train.ranking import EmbedderWork, fit_and_save
-
-    settings = with_rate(config.retriever, FULL_RATE)
-    pool = make_pool(
-        data.parts.validation, data.corpus, _hits(data, old, config), settings.validation_documents
-    )
-    model = load_embedder(name, device, settings.max_tokens)
-    reads = load_embedder(name, device, 1 << 30).max_seq_length
-    work = EmbedderWork(model, data.pairs, settings)
-    return fit_and_save(
-        model, work, lambda model: pool.score(model, device), settings, device, folder,
-        resume=resume, title="tuning the embedder", reads=reads,
-    )  # fmt: skip
-
-
-def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
-    """Return the settings with a peak learning rate: the user's, else LoRA's or `rate`."""
-    usual = rate if method_spec(settings.method).trains_all else LORA_RATE
-    return settings.model_copy(update={"learning_rate": settings.learning_rate or usual})
-
-
-def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:
-    """Return each validation query's hits of both sides with the old embedder, best first."""
-    queries = data.parts.validation
-    sides = sides_of(data, queries, old, data.vectors, config.retriever.mining_depth)
-    even = 0.5 if data.words else 1.0
-    return {query: sides.ranking(place, even) for place, query in enumerate(queries.texts)}
-
-
-def _decide(gate: Gate, fused: Mapping[str, np.ndarray]) -> tuple[bool, str]:
-    """Return whether to publish: better alone, and the fused ranking no worse."""
-    change = float(fused["after"].mean() - fused["before"].mean())
-    passed = gate.passed and change >= 0
-    words = f"the tuned embedder is {gate.words}; hybrid {fused['before'].mean():.4f} before, "
-    words += f"{fused['after'].mean():.4f} after"
-    return passed, words + ("" if passed else "; it is not published")
-
-
-def query_changes(
-    queries: Queries, old: np.ndarray, new: np.ndarray, documents: Sequence[Sequence[str]]
-) -> tuple[QueryChange, ...]:
-    """Return the queries before and after, the largest differences first.
+def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None:
+    """Build a shadow index with the tuned embedder, and switch to it and its fusion weight.
 
     Args:
-        old: nDCG@10 ``[queries]`` before.
-        documents: For each query, the documents after tuning, best first.
+        texts: The texts of `tuned.vectors`, which are not embedded again.
     """
-    names = list(queries.texts)
-    order = sorted(range(len(names)), key=lambda i: -abs(float(new[i] - old[i])))
-    return tuple(
-        QueryChange(
-            names[i],
-            queries.texts[names[i]],
-            float(old[i]),
-            float(new[i]),
-            tuple(sorted(queries.relevant(names[i]))),
-            tuple(documents[i][:3]),
-        )
-        for i in order[:_SHOWN]
-    )
+    model = _copy_model(kb, tuned.folder, "embedders")
+    log.say("building the shadow index; searches use the current one until it is complete")
+    vectors = dict(zip(map(text_hash, texts), tuned.vectors, strict=True))
+    generation = kb.build_generation(str(model), "embedding for the shadow index", vectors)
+    kb.switch(generation, tuned.weight)
+    log.say(f"switched to generation {generation}: {model}")
+
+
+def _copy_model(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
+    """Copy a model into the knowledge base, which must not depend on the run's folder."""
+    place = RunFolder(kb.folder.resolve() / kind)
+    number = 1
+    while place.file(str(number)).exists():
+        number += 1
+    with place.new_folder(str(number)) as part:
+        shutil.copytree(model, part, dirs_exist_ok=True)
+    return place.file(str(number))
+
+
+def grounds_of(kb: SwitchableKnowledge) -> RetrieverData:
+    """Return every chunk of a knowledge base with its vector, and its word search."""
+    with kb.reading() as view:
+        chunks = [chunk for source in view.sources() for chunk in view.chunks(source)]
+        if not chunks:
+            raise UserError("the knowledge base is empty", "fill it: tailor index PATHS --store KB")
+        vectors = view.vectors([Hit(chunk, 0.0) for chunk in chunks])
+    corpus = corpus_of(chunks, [contextual_text(chunk) for chunk in chunks])
+    places = {chunk.id: place for place, chunk in enumerate(chunks)}
+    return RetrieverData(corpus, vectors, _words(kb, places), kb.embedder.name)
+
+
+def _words(
+    kb: SwitchableKnowledge, places: dict[str, int]
+) -> Callable[[str, int], dict[int, float]]:
+    def matching(question: str, k: int) -> dict[int, float]:
+        # A snapshot per question: one for the whole training would block writers, and `places`
+        # lacks what they have added since.
+        with kb.reading() as view:
+            hits = view.matching(question, k)
+        scores = {places.get(hit.chunk.id): float(hit.words or hit.score) for hit in hits}
+        return {place: score for place, score in scores.items() if place is not None}
+
+    return matching
+
+
+def _reranker(
+    kb: SwitchableKnowledge,
+    grounds: RetrieverData,
+    queries: Queries,
+    config: Config,
+    folder: RunFolder,
+    resume: bool,
+) -> RetrieverReport:
+    from tailorbird.flows.tune_reranker import tune_reranker
+
+    in_use = config.retrieve.model_copy(update={"reranker": reranker_name(config.retrieve, kb)})
+    config = config.model_copy(update={"retrieve": in_use})
+    report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
+    if report.sections.published:
+        copy = _copy_model(kb, model, "rerankers")
+        kb.set_setting(RERANKER, copy.relative_to(kb.folder.resolve()).as_posix())
+        log.say(f"searches use it from now on: {copy}; without: --set retrieve.reranker=none")
+    return report

@@ -11,7 +11,6 @@ from tailorbird import log
 from tailorbird.arms.fork_server import RELOAD_CHECK, TRUST
 from tailorbird.arms.label_errors import DOUBTS
 from tailorbird.data.check import summarise
-from tailorbird.flows.open_run import circumstances, write_report
 from tailorbird.flows.prepare import Prepared
 from tailorbird.metrics.intervals import design_effect
 from tailorbird.metrics.metric_facts import unit
@@ -33,6 +32,7 @@ from tailorbird.records import (
 )
 from tailorbird.report.comparison_page import render_page
 from tailorbird.report.model_card import model_card
+from tailorbird.runs.finished_run import circumstances, write_report
 from tailorbird.runs.folder import CARD, ENVIRONMENT, MODEL, SHOWN, RunFolder
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.registry import get_task

@@ -14,7 +14,7 @@ from tailorbird.config.method import SETTINGS, WEIGHTS
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.models.load import Base
-from tailorbird.runs.files import damaged, read_as, reading
+from tailorbird.runs.checked_files import damaged, read_as, reading
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,7 +12,7 @@ from typing import Any
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import resolve
-from tailorbird.runs.files import read_as
+from tailorbird.runs.checked_files import read_as
 
 
 def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any) -> Any:

@@ -9,10 +9,10 @@ from tailorbird.config import Config, for_arm
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError
 from tailorbird.methods.registry import get_method
+from tailorbird.planning.data_size import Work, settings_for
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
-from tailorbird.planning.memory_terms import FIXED, plan_memory
 from tailorbird.planning.model_shape import Shape
-from tailorbird.planning.workload import Work, settings_for
+from tailorbird.planning.training_memory import FIXED, plan_memory
 from tailorbird.records.planning import DeviceFit, MemoryPlan
 
 _SHORTEST, _SHORTER = 64, 2

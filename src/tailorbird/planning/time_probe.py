@@ -18,9 +18,9 @@ import numpy as np
 from tailorbird.config import Config
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
-from tailorbird.planning.memory import encoded_rows, text_tokens
+from tailorbird.planning.data_size import Work, settings_for
+from tailorbird.planning.memory_by_tracing import encoded_rows, text_tokens
 from tailorbird.planning.model_shape import Shape, depths, with_depth
-from tailorbird.planning.workload import Work, settings_for
 from tailorbird.records import TASKS
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tailorbird.config import for_arm
 from tailorbird.methods.registry import get_method
+from tailorbird.planning.data_size import settings_for
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
-from tailorbird.planning.workload import settings_for
 from tailorbird.records.planning import MemoryPlan, TimePlan
 from tailorbird.train.settings import READING
 

@@ -10,7 +10,7 @@ from tailorbird.metrics import display
 from tailorbird.metrics.cost import BASE
 from tailorbird.metrics.metric_facts import is_at_most_one, is_share
 from tailorbird.records import ArmReport, Neighbour, Piece, Report, WrittenAnswer
-from tailorbird.report.arms import by_interest, by_score, headline_metric, standing
+from tailorbird.report.report_facts import by_interest, by_score, headline_metric, standing
 
 # Together these bound the page: ten arms with long answers stay under 1.5 MB.
 ROWS = 12

@@ -6,7 +6,8 @@ from tailorbird.metrics import display
 from tailorbird.metrics.cost import PREDICTIONS
 from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import ArmReport, CurvePoint, Forgetting, ReloadCheck, Report, has_head
-from tailorbird.report.arms import (
+from tailorbird.report.confusion import confused_pairs
+from tailorbird.report.report_facts import (
     Against,
     arm_named,
     finished,
@@ -18,7 +19,6 @@ from tailorbird.report.arms import (
     trainings,
     words,
 )
-from tailorbird.report.confusion import confused_pairs
 
 MUCH = 0.5  # perplexity up by half
 

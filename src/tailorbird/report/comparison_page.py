@@ -18,7 +18,7 @@ from tailorbird.records import (
     WrongExample,
     has_head,
 )
-from tailorbird.report import arms, captions, hyperparameter_plots as looks
+from tailorbird.report import captions, hyperparameter_plots as looks, report_facts as facts
 from tailorbird.report.answer_samples import (
     ROWS_OPEN,
     WORST_OPEN,
@@ -29,19 +29,19 @@ from tailorbird.report.answer_samples import (
     side_by_side,
     worst,
 )
-from tailorbird.report.captions import chosen_overfitting
-from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
-from tailorbird.report.learning_curve import curve_view
-from tailorbird.report.local_paths import without_places
-from tailorbird.report.page_template import WRITERS, fill, flatten, page_environment
-from tailorbird.report.plots import (
+from tailorbird.report.arm_plots import (
     accuracy_curve,
     calibration_plot,
     loss_curve,
     residual_plots,
     residual_words,
 )
-from tailorbird.report.scatter import cost_scatter
+from tailorbird.report.captions import chosen_overfitting
+from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
+from tailorbird.report.cost_plot import cost_scatter
+from tailorbird.report.learning_curve import curve_view
+from tailorbird.report.local_paths import without_places
+from tailorbird.report.page_template import WRITERS, fill, flatten, page_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -87,25 +87,25 @@ class ArmView:
 def render_page(report: Report) -> str:
     """Return the report as one HTML document."""
     report = without_places(report, report)
-    styles = () if arms.reads_labels(report) else ("written.css",)
+    styles = () if facts.reads_labels(report) else ("generated.css",)
     return fill("page.html.j2", _environment(report), *styles, report=report, **_context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:
-    name = arms.headline_metric(report)
-    ranked = arms.by_score(report)
-    scored = arms.finished(report)
-    pick = arms.arm_named(report, report.verdict.recommended or report.verdict.best)
+    name = facts.headline_metric(report)
+    ranked = facts.by_score(report)
+    scored = facts.finished(report)
+    pick = facts.arm_named(report, report.verdict.recommended or report.verdict.best)
     return {
         "metric": name,
-        "second": arms.second_metric(report),
+        "second": facts.second_metric(report),
         "ranked": ranked,
         "chosen": pick if pick and pick.test else None,
-        "views": [_view(report, arm) for arm in arms.by_interest(report)],
+        "views": [_view(report, arm) for arm in facts.by_interest(report)],
         "ids": {arm.name: _id(report, arm) for arm in report.arms},
         "several": len(report.arms) > 1,
-        "domain": arms.score_domain([arm.test[name] for arm in scored], narrow=True, metric=name),
-        "against": arms.against_best(report),
+        "domain": facts.score_domain([arm.test[name] for arm in scored], narrow=True, metric=name),
+        "against": facts.against_best(report),
         "gaps": _gap_domain(report),
         "rows": side_by_side(report),
         "leading": leading(report),
@@ -121,8 +121,8 @@ def _context(report: Report) -> dict[str, Any]:
 def _environment(report: Report) -> "Environment":
     environment = page_environment()
     environment.filters |= {name: _unbroken(write) for name, write in WRITERS.items()}
-    environment.filters["metric_label"] = partial(arms.label, report)
-    environment.filters["metric_words"] = partial(arms.words, report)
+    environment.filters["metric_label"] = partial(facts.label, report)
+    environment.filters["metric_words"] = partial(facts.words, report)
     environment.filters["clip"] = clip
     environment.tests["lower_better"] = LOWER_IS_BETTER.__contains__
     environment.tests["share"] = display.is_share
@@ -130,22 +130,22 @@ def _environment(report: Report) -> "Environment":
         "place": _place,
         "change": _unbroken(display.change),
         "mean": _mean,
-        "make_seconds": arms.make_seconds,
-        "several_trainings": any(arms.trainings(report, arm) for arm in report.arms),
-        "trainings": lambda arm: arms.trainings(report, arm),
+        "make_seconds": facts.make_seconds,
+        "several_trainings": any(facts.trainings(report, arm) for arm in report.arms),
+        "trainings": lambda arm: facts.trainings(report, arm),
         "overfitting": chosen_overfitting(report),
-        "headline": arms.headline(report),
-        "reason": arms.reason(report).replace(" %", "\u00a0%"),
-        "standing": lambda arm: arms.standing(report, arm),
+        "headline": facts.headline(report),
+        "reason": facts.reason(report).replace(" %", "\u00a0%"),
+        "standing": lambda arm: facts.standing(report, arm),
         "says": captions,
         "looks": looks,
         "kind": _head_spec(report),
-        "spec": arms.spec_of(report),
-        "share_loss": arms.spec_of(report).one_label,
-        "noun": arms.noun(report),
-        "reads_labels": arms.reads_labels(report),
-        "answered": arms.answered(report),
-        "only_read": arms.only_read(report),
+        "spec": facts.spec_of(report),
+        "share_loss": facts.spec_of(report).one_label,
+        "noun": facts.noun(report),
+        "reads_labels": facts.reads_labels(report),
+        "answered": facts.answered(report),
+        "only_read": facts.only_read(report),
         "limits": {
             "errors": ERRORS_OPEN,
             "classes": CLASSES_OPEN,
@@ -186,14 +186,14 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
     labels = report.data.labels
     is_chosen = arm.name == report.verdict.recommended
     heat = heat_map(labels, arm.confusion)
-    single = arms.spec_of(report).one_label
+    single = facts.spec_of(report).one_label
     surest = sorted(arm.errors, key=lambda e: -e.confidence if single else -e.loss)
     # A text that occurs repeatedly in the test is shown once.
     surest = list({(e.text, e.label, e.predicted): e for e in reversed(surest)}.values())[::-1]
     return ArmView(
         id=_id(report, arm),
         arm=arm,
-        standing=arms.standing(report, arm),
+        standing=facts.standing(report, arm),
         loss=loss_curve(arm.curve),
         accuracy=accuracy_curve(arm.curve, _curve_name(report), share=_curve_is_share(report)),
         calibration=calibration_plot(arm.calibration),
@@ -230,9 +230,9 @@ def _says(report: Report, arm: ArmReport) -> dict[str, str]:
 
 
 def _curve_name(report: Report) -> str:
-    if not arms.reads_labels(report):
+    if not facts.reads_labels(report):
         return "Next-token accuracy, validation"
-    return f"Validation {display.metric_words(arms.spec_of(report).headline)}"
+    return f"Validation {display.metric_words(facts.spec_of(report).headline)}"
 
 
 def _curve_is_share(report: Report) -> bool:
@@ -242,20 +242,20 @@ def _curve_is_share(report: Report) -> bool:
 
 def _head_spec(report: Report) -> TaskSpec | None:
     """Return the facts of the task if it has a head."""
-    return arms.spec_of(report) if has_head(report.data.task) else None
+    return facts.spec_of(report) if has_head(report.data.task) else None
 
 
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
     """Return ``(metric, heading, score)``: the test scores, then the validation headline."""
-    scores = [(key, arms.label(report, key), score) for key, score in arms.test_scores(arm)]
-    headline = arms.headline_metric(report)
+    scores = [(key, facts.label(report, key), score) for key, score in facts.test_scores(arm)]
+    headline = facts.headline_metric(report)
     if headline in arm.model_test:
-        words = f"{arms.label(report, headline)}, saved model"
+        words = f"{facts.label(report, headline)}, saved model"
         scores.insert(1, (headline, words, arm.model_test[headline]))
-    names = [arms.headline_metric(report)] if arms.reads_labels(report) else list(arm.validation)
+    names = [facts.headline_metric(report)] if facts.reads_labels(report) else list(arm.validation)
     for name in names:
         if name in arm.validation:
-            heading = f"Validation {arms.words(report, name)}"
+            heading = f"Validation {facts.words(report, name)}"
             scores.append((name, heading, arm.validation[name]))
     return scores
 
@@ -270,9 +270,9 @@ def _clipped(error: WrongExample) -> WrongExample:
 
 def _gap_domain(report: Report) -> tuple[float, float]:
     """Return a range that includes zero, in which smaller differences are visible."""
-    name, best = arms.headline_metric(report), arms.arm_named(report, report.verdict.best)
-    low, high = arms.score_domain(
-        [line.difference for line in arms.against_best(report)],
+    name, best = facts.headline_metric(report), facts.arm_named(report, report.verdict.best)
+    low, high = facts.score_domain(
+        [line.difference for line in facts.against_best(report)],
         narrow=True,
         metric=name,
         scale=best.test[name].value if best and name in best.test else None,
@@ -286,7 +286,7 @@ def _costs(report: Report) -> list[CostPart]:
         CostPart("train_seconds", "Train", _unbroken(display.duration)),
         CostPart("search_seconds", "Search", _unbroken(display.duration)),
         CostPart(
-            "predict_ms_per_example", f"Per {arms.noun(report)}", _unbroken(display.milliseconds)
+            "predict_ms_per_example", f"Per {facts.noun(report)}", _unbroken(display.milliseconds)
         ),
         CostPart("peak_memory_bytes", "Memory", _unbroken(display.size)),
         CostPart("trainable_parameters", "Trained", _unbroken(display.count)),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.metrics import display
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import TASKS, ArmReport, Report
-from tailorbird.report.arms import (
+from tailorbird.report.captions import caution, chosen_overfitting, unlearnt
+from tailorbird.report.learning_curve import sentences
+from tailorbird.report.report_facts import (
     by_score,
     headline,
     headline_metric,
@@ -18,8 +20,6 @@ from tailorbird.report.arms import (
     standing,
     words,
 )
-from tailorbird.report.captions import caution, chosen_overfitting, unlearnt
-from tailorbird.report.learning_curve import sentences
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -7,15 +7,6 @@ from typing import Any
 from tailorbird.metrics import display
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import captions
-from tailorbird.report.arms import (
-    answered,
-    headline_metric,
-    label,
-    model_scores,
-    noun,
-    only_read,
-    spec_of,
-)
 from tailorbird.report.confusion import confused_pairs
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.model_card_code import (
@@ -27,6 +18,15 @@ from tailorbird.report.model_card_code import (
     method_of as method_of,
 )
 from tailorbird.report.page_template import flatten
+from tailorbird.report.report_facts import (
+    answered,
+    headline_metric,
+    label,
+    model_scores,
+    noun,
+    only_read,
+    spec_of,
+)
 from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 

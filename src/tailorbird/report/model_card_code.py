@@ -5,8 +5,8 @@ from pathlib import Path
 from tailorbird.config.method import METHODS, PEFT, PLAIN, method_library, method_spec
 from tailorbird.metrics.cost import BASE
 from tailorbird.records import ArmReport, Report
-from tailorbird.report.arms import noun, reads_labels, spec_of
 from tailorbird.report.page_template import flatten
+from tailorbird.report.report_facts import noun, reads_labels, spec_of
 
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 NEW_TOKENS = 256

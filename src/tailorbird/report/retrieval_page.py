@@ -150,7 +150,7 @@ def render_judged(report: JudgeReport) -> str:
     environment = page_environment()
     environment.filters["heading"] = heading
     return fill(
-        "judged.html.j2",
+        "retrieval.html.j2",
         environment,
         report=report,
         sides=by_score(report),

@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from tailorbird.records import Example
 from tailorbird.runs.atomic import new_file
-from tailorbird.runs.files import checked, damaged, reading
+from tailorbird.runs.checked_files import checked, damaged, reading
 
 
 class ExamplesFile(Sequence[Example]):

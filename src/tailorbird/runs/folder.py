@@ -10,7 +10,7 @@ from typing import Any
 
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.runs.atomic import lock_file, new_folder, write_atomically, writing
-from tailorbird.runs.files import Kind, read_as, read_json, read_rows
+from tailorbird.runs.checked_files import Kind, read_as, read_json, read_rows
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"

@@ -11,7 +11,7 @@ from hmac import compare_digest
 from pathlib import Path
 
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.runs.files import read_as
+from tailorbird.runs.checked_files import read_as
 
 SCOPES = ("ask", "admin", "health")
 """ask: predict, chat, embed, search, ask. admin: also change documents and models. health: the

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from tailorbird.errors import UserError
-from tailorbird.runs.files import read_rows
+from tailorbird.runs.checked_files import read_rows
+from tailorbird.runs.finished_run import read_report
 from tailorbird.runs.folder import PREDICTIONS, REPORT, RunFolder
-from tailorbird.runs.read_run import read_report
 from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.model_registry import head_of, writer_of
 from tailorbird.serve.request_execution import registry_of

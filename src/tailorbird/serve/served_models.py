@@ -132,7 +132,7 @@ def open_run(
     """
     from tailorbird.arms.head_predictor import HeadPredictor
     from tailorbird.arms.saved_arm import load
-    from tailorbird.runs.read_run import arm_folder
+    from tailorbird.runs.finished_run import arm_folder
 
     place = arm_folder(folder)
     loaded = load(folder, trust=trust)
@@ -271,7 +271,7 @@ def _counter(tokenizer: Any) -> Callable[[Any], int]:
 
 
 def _base_name(folder: RunFolder) -> str:
-    from tailorbird.runs.read_run import run_config
+    from tailorbird.runs.finished_run import run_config
 
     try:
         return str(run_config(folder, trust=False).model.name)

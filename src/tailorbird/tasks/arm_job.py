@@ -10,7 +10,7 @@ from pydantic import Field
 from tailorbird.config import Config
 from tailorbird.metrics.text import METRICS
 from tailorbird.records import ArmReport, Split, TaskName
-from tailorbird.runs.files import damaged
+from tailorbird.runs.checked_files import damaged
 from tailorbird.runs.folder import ARM, TASK, RunFolder
 
 JOB, OUTCOME, NEED = "job.json", "outcome.json", "need.json"

@@ -15,8 +15,8 @@ from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import ArmReport, Score, SeedScore
 from tailorbird.runs.atomic import write_atomically
+from tailorbird.runs.checked_files import read_arrays
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.files import read_arrays
 from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.base_model import Answering

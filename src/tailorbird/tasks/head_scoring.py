@@ -13,7 +13,7 @@ from tailorbird.metrics.intervals import Groups
 from tailorbird.metrics.slices import by_length, slices
 from tailorbird.records import ArmReport, Example, Score, SeedScore, Slice, Split, Target, has_head
 from tailorbird.runs.atomic import write_atomically
-from tailorbird.runs.files import checked, damaged, read_arrays
+from tailorbird.runs.checked_files import checked, damaged, read_arrays
 from tailorbird.runs.folder import ARM, LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.registry import head_task

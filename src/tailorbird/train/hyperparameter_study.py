@@ -22,7 +22,7 @@ from tailorbird.config.hyperparameter_search import (
 from tailorbird.errors import Hopeless, UserError
 from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import Trial
-from tailorbird.runs.files import damaged
+from tailorbird.runs.checked_files import damaged
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 _STUDY, _TRIALS = "study.db", "trials"

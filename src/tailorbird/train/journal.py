@@ -12,7 +12,7 @@ from typing import Any
 from tailorbird import log
 from tailorbird.errors import NoSpace
 from tailorbird.runs.atomic import writing
-from tailorbird.runs.files import checked
+from tailorbird.runs.checked_files import checked
 from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder
 
 

@@ -12,7 +12,7 @@ from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve
 from tailorbird.records import Example, Split
 from tailorbird.runs.folder import RunFolder
-from tailorbird.runs.split import save_split
+from tailorbird.runs.saved_split import save_split
 
 
 def split_of(count: int, group: Callable[[int], str | None] = lambda row: None) -> Split:

@@ -13,12 +13,12 @@ from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
 from tailorbird.errors import UserError
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
-from tailorbird.planning import fake_step, memory, memory_terms
+from tailorbird.planning import fake_step, memory_by_tracing, training_memory
+from tailorbird.planning.data_size import NF4, STATES, Work, settings_for, work_without_data
 from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import place_of
-from tailorbird.planning.memory_terms import plan_memory
 from tailorbird.planning.model_shape import read_shape
-from tailorbird.planning.workload import NF4, STATES, Work, settings_for, work_without_data
+from tailorbird.planning.training_memory import plan_memory
 from tailorbird.records import Target
 
 SHAPES = Path(__file__).parent / "shapes"
@@ -58,7 +58,7 @@ def test_parameters_are_the_published_ones(name: str) -> None:
     shape = read_shape(config.model)
     work, _ = work_without_data(shape, config)
     settings = settings_for(shape, config, get_method("prompt"), work)
-    values = memory.trace(shape, config, work, settings, CARD.device, step=False)
+    values = memory_by_tracing.trace(shape, config, work, settings, CARD.device, step=False)
     assert values["count"] - values["trained_count"] == pytest.approx(PUBLISHED[name], rel=2e-3)
 
 
@@ -79,7 +79,7 @@ def test_a_checkpoint_in_another_format_counts_beside_the_weights(tmp_path: Path
         config = asked(str(file), batch_size=2)
         work = Work(LABELS, 16, rows=4)
         loading[name] = plan_memory(read_shape(config.model), config, work, FP32).phases["load"]
-    context = memory_terms.MACHINES["cpu"].context
+    context = training_memory.MACHINES["cpu"].context
     ratio = (loading["bfloat16"] - context) / (loading["float32"] - context)
     assert ratio == pytest.approx(1.5, rel=1e-3)
 
@@ -109,9 +109,9 @@ def test_two_depths_stand_for_all(tiny_decoder: Path, monkeypatch: pytest.Monkey
     shape = read_shape(config.model)
     work = Work(None, 40)
     settings = settings_for(shape, config, get_method("lora"), work)
-    line = memory.trace(shape, config, work, settings, FP32)
-    monkeypatch.setattr(memory, "depths", lambda config: (9,))
-    whole = memory.trace(shape, config, work, settings, FP32)
+    line = memory_by_tracing.trace(shape, config, work, settings, FP32)
+    monkeypatch.setattr(memory_by_tracing, "depths", lambda config: (9,))
+    whole = memory_by_tracing.trace(shape, config, work, settings, FP32)
     assert {k: round(v) for k, v in line.items()} == {k: round(v) for k, v in whole.items()}
 
 
@@ -125,12 +125,16 @@ def test_fake_tensors_hold_what_real_ones_hold(method: str, tiny_encoder: Path) 
     shape, work = read_shape(config.model), Work(LABELS, 24, rows=600)
     way = get_method(method)
     settings = settings_for(shape, config, way, work)
-    planned = memory.trace(shape, config, work, settings, FP32)
+    planned = memory_by_tracing.trace(shape, config, work, settings, FP32)
 
     base = load_classifier(config.model, LABELS, FP32, {})
     model = way.attach(base, config).train()
     set_dropout(model, settings.dropout)
-    with memory._label_step(model, base, config, work, settings, FP32, FP32) as (loss, _, _):
+    with memory_by_tracing._label_step(model, base, config, work, settings, FP32, FP32) as (
+        loss,
+        _,
+        _,
+    ):
         account = fake_step.training_step(
             model, FP32, loss, shape.size("vocab_size"), accumulated=False
         )
@@ -292,9 +296,9 @@ def test_line_between_two_sizes_bounds_the_trace() -> None:
 
 def test_a_gpu_without_room_for_more_writes_answers_one_by_one() -> None:
     work = Work(None, 48, rows=8, answer=2000, answers=300)
-    assert memory_terms._written_at_once(work, CARD.device) == (1, 2048)
+    assert training_memory._written_at_once(work, CARD.device) == (1, 2048)
     # A CPU writes as many as 16,384 tokens hold.
-    assert memory_terms._written_at_once(work, FP32) == (8, 2048)
+    assert training_memory._written_at_once(work, FP32) == (8, 2048)
 
 
 def test_all_gradients_exist_when_the_heap_still_keeps_the_step() -> None:

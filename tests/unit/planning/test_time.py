@@ -7,13 +7,13 @@ import pytest
 from tailorbird.config import Config
 from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
 from tailorbird.planning import time_probe as probing
+from tailorbird.planning.data_size import Work
 from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import GIB, place_of
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.serving import kept_bytes, plan_serving
 from tailorbird.planning.time_probe import probe
 from tailorbird.planning.training_time import SHARE, plan_time
-from tailorbird.planning.workload import Work
 from tailorbird.records import Target
 
 SHAPES = Path(__file__).parent / "shapes"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tailorbird.records.planning import DeviceFit, MemoryPlan, MemoryTerm, Plan
-from tailorbird.report.plan import GIB, advice, memory_plot, render_plan
+from tailorbird.report.plan_page import GIB, advice, memory_plot, render_plan
 
 WORK = {
     "task": "classification", "examples": 100, "longest_tokens": 64, "batch_size": 16,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tailorbird.records import ArmReport, CalibrationBin, CurvePoint, Report
-from tailorbird.report import scatter, svg
-from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
-from tailorbird.report.scatter import Rect, cost_scatter, place_names
+from tailorbird.report import cost_plot, svg
+from tailorbird.report.arm_plots import accuracy_curve, calibration_plot, loss_curve
+from tailorbird.report.cost_plot import Rect, cost_scatter, place_names
 
 
 def texts(picture: str) -> list[str]:
@@ -196,4 +196,4 @@ def test_no_colour_is_fixed(report: Report) -> None:
 )
 def test_times_between_the_round_ones_are_whole(low: float, high: float, told: list[str]) -> None:
     x = svg.Scale(low, high, 0, 100, log=True)
-    assert list(scatter._time_marks(x).values()) == told
+    assert list(cost_plot._time_marks(x).values()) == told

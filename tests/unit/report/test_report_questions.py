@@ -12,7 +12,7 @@ from tailorbird.records import (
     Score,
     Verdict,
 )
-from tailorbird.report.questions import question_table
+from tailorbird.report.questions_page import question_table
 
 
 def arm(name: str, right: float) -> QuestionArmReport:

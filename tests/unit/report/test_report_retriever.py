@@ -8,7 +8,7 @@ from tailorbird.records import (
     RetrieverSections,
     Score,
 )
-from tailorbird.report.retriever import change_plot, curve_plot, render_retriever
+from tailorbird.report.retriever_page import change_plot, curve_plot, render_retriever
 
 SCORE = Score(0.5, 0.4, 0.6)
 CURVE = tuple(RetrieverPoint(n * 10, n, 2.0 - n / 2, 0.5 + n / 10) for n in range(3))

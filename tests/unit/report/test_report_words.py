@@ -13,8 +13,8 @@ from tailorbird.records import (
     Score,
 )  # fmt: skip
 from tailorbird.report import captions
-from tailorbird.report.arms import Against
 from tailorbird.report.confusion import confused_pairs, heat_map
+from tailorbird.report.report_facts import Against
 
 
 def curve(*losses: float) -> tuple[CurvePoint, ...]:

@@ -20,10 +20,16 @@ from tailorbird.records import (
     report_from_json,
 )
 from tailorbird.report import answer_samples, captions
-from tailorbird.report.arms import answered, headline_metric, label, score_domain, second_metric
+from tailorbird.report.arm_plots import accuracy_curve
 from tailorbird.report.comparison_page import render_page
-from tailorbird.report.plots import accuracy_curve
-from tailorbird.report.scatter import cost_scatter
+from tailorbird.report.cost_plot import cost_scatter
+from tailorbird.report.report_facts import (
+    answered,
+    headline_metric,
+    label,
+    score_domain,
+    second_metric,
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from tailorbird.errors import UserError
 from tailorbird.runs.atomic import output_file, part_file, write_atomically
-from tailorbird.runs.files import csv_text
+from tailorbird.runs.checked_files import csv_text
 from tailorbird.runs.folder import LOCK, RunFolder
 
 

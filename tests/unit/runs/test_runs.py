@@ -15,7 +15,7 @@ from tailorbird.runs import folder as folders
 from tailorbird.runs.atomic import check_space, write_atomically, writing
 from tailorbird.runs.environment import describe, peak_memory_bytes
 from tailorbird.runs.folder import CONFIG, RunFolder
-from tailorbird.runs.split import has_split, load_split, save_split
+from tailorbird.runs.saved_split import has_split, load_split, save_split
 
 # --- whole or not at all ---------------------------------------------------------------------
 

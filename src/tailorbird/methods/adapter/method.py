@@ -21,7 +21,7 @@ from tailorbird.methods.base import Method, freeze_all_but, no_merge
 from tailorbird.methods.peft_folder import weight_shapes
 from tailorbird.models.bf16_linear import shrink_frozen
 from tailorbird.models.load import Base, hub_name
-from tailorbird.runs.files import damaged, read_as, reading
+from tailorbird.runs.checked_files import damaged, read_as, reading
 from tailorbird.version import __version__
 
 if TYPE_CHECKING:

@@ -1,23 +1,32 @@
-"""The memory check before training, which stops a run that cannot fit."""
+"""The memory of an arm's training: checked before it, and told to the scheduler.
+
+`main RUN ARM` estimates it in a process of its own: the job is in the arm's folder, and the
+estimate is written beside it.
+"""
 
 import os
 from dataclasses import replace
 
 from tailorbird import log
+from tailorbird.config import METHODS, Config
 from tailorbird.errors import DoesNotFit, UserError
 from tailorbird.models.device import Device, choose
+from tailorbird.planning.data_size import work_of
 from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
-from tailorbird.planning.memory_terms import plan_memory
 from tailorbird.planning.model_shape import read_shape
-from tailorbird.planning.workload import work_of
+from tailorbird.planning.training_memory import plan_memory
 from tailorbird.processes import launched
 from tailorbird.records.planning import DeviceFit
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.memory_limit import memory_limit, started_by_us
-from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.runs.saved_split import load_split
+from tailorbird.tasks.arm_job import JOB, NEED, ArmJob
 
-# The formula's error is at most a third where it was checked, so twice its figure is a bound.
-_BOUND = 2.0
+# The formula's error is at most a third where it was checked (docs/plan.md), so twice its figure
+# is a bound.
+_ERROR, _BOUND = 4 / 3, 2.0
 
 
 def within_memory(job: ArmJob) -> ArmJob:
@@ -112,3 +121,20 @@ def _room(device: Device, processes: int = 1) -> tuple[PlannedDevice, str]:
 def gib(size: float) -> str:
     """Write memory in GiB."""
     return f"{size / 2**30:.1f} GiB"
+
+
+def main(run: str, arm: str) -> int:
+    """Write the bytes that the job in the folder `arm` needs; return the exit code."""
+    log.quiet_libraries()
+    folder = RunFolder(arm)
+    plain = folder.read_json(JOB)
+    config = Config.model_validate(plain["config"])
+    split, _, _ = load_split(RunFolder(run))
+    need = float(peak_memory_bytes())
+    if plain["name"] in METHODS:  # no other arm trains a model
+        device = choose(config.model.device, config.model.precision)
+        shape = read_shape(config.model)
+        work, _ = work_of(split, shape, config, tokens=False)
+        need += _ERROR * plan_memory(shape, config, work, device, rough=True).bytes
+    folder.write_json(NEED, {"bytes": int(need)})
+    return 0

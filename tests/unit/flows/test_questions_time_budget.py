@@ -6,8 +6,8 @@ import pytest
 
 from tailorbird.arms.question_arms.registry import chosen_arms
 from tailorbird.config import Config, load_config
-from tailorbird.flows import question_budget
-from tailorbird.flows.question_budget import within_budget
+from tailorbird.flows.questions import time_budget
+from tailorbird.flows.questions.time_budget import within_budget
 
 ARMS = chosen_arms(None)
 
@@ -18,7 +18,7 @@ def config(**flags: Any) -> Config:
 
 @pytest.fixture(autouse=True)
 def rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(question_budget, "reading_rate", lambda config: 500.0)
+    monkeypatch.setattr(time_budget, "reading_rate", lambda config: 500.0)
 
 
 def amounts(minutes: float, **flags: Any) -> tuple[int, int | None, int | None]:
@@ -54,6 +54,6 @@ def test_what_was_said_stays() -> None:
 
 
 def test_arms_without_a_model_need_no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(question_budget, "reading_rate", None)
+    monkeypatch.setattr(time_budget, "reading_rate", None)
     asked = config(**{"compare.budget_minutes": 1})
     assert within_budget(asked, chosen_arms(["quote", "nearest"]), 2000) == (asked, ())

@@ -1,13 +1,16 @@
-"""Reads a finished run's folder: the recommended arm, the report, the settings."""
+"""Writes the report that ends a run; reads it, the settings and the recommended arm."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tailorbird.config import Config, load_config
 from tailorbird.errors import UserError
 from tailorbird.records import ArmReport, Report, report_from_json
-from tailorbird.runs.files import damaged, inner, reading
-from tailorbird.runs.folder import ARMS, CONFIG, MODEL, REPORT, RunFolder
+from tailorbird.runs.checked_files import damaged, inner, reading
+from tailorbird.runs.environment import describe
+from tailorbird.runs.folder import ARMS, CONFIG, MODEL, PAGE, REPORT, RunFolder
 
 
 def arm_folder(path: Path) -> RunFolder:
@@ -83,3 +86,24 @@ def run_config(folder: RunFolder, *, trust: bool) -> Config:
         raise damaged(folder.file(CONFIG), error.problem) from error
     model = config.model.model_copy(update={"trust_remote_code": trust})
     return config.model_copy(update={"model": model})
+
+
+def circumstances(config: Config, command: str, started: float) -> dict[str, Any]:
+    """Return the report's fields on the run itself: how, when, where and how long.
+
+    Args:
+        started: `time.time` at its start.
+    """
+    return {
+        "command": command,
+        "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 1),
+        "environment": describe(),
+        "settings": config.model_dump(mode="json", exclude_defaults=True),
+    }
+
+
+def write_report(report: Report[Any, Any], page: str, folder: RunFolder) -> None:
+    """Write the page, then the report, whose presence marks the run as finished."""
+    folder.write(PAGE, page)
+    folder.write_json(REPORT, report.to_json())

@@ -12,7 +12,7 @@ import pytest
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
-from tailorbird.flows import index as flow, index_nodes
+from tailorbird.flows import index as flow, index_on_ray
 from tailorbird.flows.index import index
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.maintenance import verify
@@ -54,9 +54,9 @@ class ToyNodes:
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setattr(flow, "RayNodes", ToyNodes)
-    monkeypatch.setattr(index_nodes, "load_embedder", load)
-    monkeypatch.setattr(index_nodes, "_FILES", 4)
-    index_nodes._embedder.cache_clear()
+    monkeypatch.setattr(index_on_ray, "load_embedder", load)
+    monkeypatch.setattr(index_on_ray, "_FILES", 4)
+    index_on_ray._embedder.cache_clear()
     ToyNodes.calls = ToyNodes.fails = 0
     ToyNodes.elsewhere = tmp_path_factory.mktemp("node")
 
@@ -159,6 +159,6 @@ def test_another_model_on_a_node_is_told(
     tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = type("Other", (), {"fingerprint": "other"})
-    monkeypatch.setattr(index_nodes, "load_embedder", lambda name: other)
+    monkeypatch.setattr(index_on_ray, "load_embedder", lambda name: other)
     with opened(tmp_path / "KB") as kb, pytest.raises(UserError, match="the weights of words"):
         index(kb, [docs], CONFIG, ray="toy:1")

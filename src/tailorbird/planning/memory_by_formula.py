@@ -11,8 +11,8 @@ from tailorbird.config import Config
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
 from tailorbird.models.packed import tokens_at_once
+from tailorbird.planning.data_size import NF4, STATES, Work
 from tailorbird.planning.model_shape import Shape
-from tailorbird.planning.workload import NF4, STATES, Work
 
 if TYPE_CHECKING:
     from tailorbird.train.settings import Settings

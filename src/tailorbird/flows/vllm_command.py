@@ -16,9 +16,9 @@ from tailorbird.errors import Faults, UserError
 from tailorbird.flows.export import EXPORT, MERGED
 from tailorbird.models.builtin import resolve
 from tailorbird.records import TASKS
-from tailorbird.runs.files import read_as
+from tailorbird.runs.checked_files import read_as
+from tailorbird.runs.finished_run import arm_folder, run_config
 from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.runs.read_run import arm_folder, run_config
 from tailorbird.tasks.arm_job import is_generative
 from tailorbird.tasks.head_scoring import load_target
 

@@ -11,7 +11,7 @@ from tailorbird.config import Config
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.read_result import document_digest
 from tailorbird.flows.index import Indexed, add_documents, index, remove
-from tailorbird.flows.question_set import Finder, holds, piece_of
+from tailorbird.flows.questions.passages import Finder, holds, piece_of
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.rag.entity_substitution import Substitution, choose_substitutions, substituted
 from tailorbird.records import Chunk, Document, Question

@@ -1,21 +1,16 @@
-"""Creates, opens and resumes run folders."""
+"""Starts a run in a new folder, or resumes a stopped one with its saved settings."""
 
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tailorbird import log
 from tailorbird.config import Config, load_config
 from tailorbird.errors import Faults, UserError
 from tailorbird.metrics.custom import is_custom
-from tailorbird.records import Report
-from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import CONFIG, PAGE, REPORT, RunFolder
+from tailorbird.runs.folder import CONFIG, RunFolder
 
 _WHERE = {"train": ("processes", "shard"), "compare": ("jobs", "curve", "ray")}
 """Settings of where a run continues or of additions to it: they do not change other results."""
@@ -126,27 +121,6 @@ def _differences(config: Config, saved: Config) -> list[str]:
         for name, value in values.items()
         if before[section][name] != value and name not in _WHERE.get(section, ())
     ]
-
-
-def circumstances(config: Config, command: str, started: float) -> dict[str, Any]:
-    """Return the report's fields on the run itself: how, when, where and how long.
-
-    Args:
-        started: `time.time` at its start.
-    """
-    return {
-        "command": command,
-        "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 1),
-        "environment": describe(),
-        "settings": config.model_dump(mode="json", exclude_defaults=True),
-    }
-
-
-def write_report(report: Report[Any, Any], page: str, folder: RunFolder) -> None:
-    """Write the page, then the report, whose presence marks the run as finished."""
-    folder.write(PAGE, page)
-    folder.write_json(REPORT, report.to_json())
 
 
 def reproduce(verb: str, folder: RunFolder) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from tailorbird.arms.question_arms.records import PromptPassage
-from tailorbird.flows.question_report import _supported
+from tailorbird.flows.questions.report import _supported
 
 PIECES = [
     PromptPassage("a", "Rivers", "The Glen flows through Nesby. It freezes in most winters."),

@@ -15,7 +15,6 @@ from tailorbird.arms.question_arms.records import (
 )
 from tailorbird.arms.question_arms.registry import QuestionArm
 from tailorbird.config import Config
-from tailorbird.flows import open_run
 from tailorbird.metrics.answer_match import Candidates, Outcome
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.question_scores import (
@@ -42,9 +41,11 @@ from tailorbird.records import (
     ShownAnswer,
     ShownQuestion,
 )
-from tailorbird.report.questions import render_questions
+from tailorbird.report.questions_page import render_questions
+from tailorbird.runs.finished_run import circumstances, write_report
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
 
+FACTS = "data/facts.json"
 _SHOWN = 40
 _FEWEST_DOCUMENTS = 10
 FLOORS = ("nearest",)
@@ -98,11 +99,11 @@ class _Marked:
     failures: list[str]
 
 
-def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
+def write_question_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
     """Score the answers, and write report, page and predictions to the run folder."""
     report, marked = _report(run)
     folder.write_rows(PREDICTIONS, _rows(run, marked))
-    open_run.write_report(report, render_questions(report), folder)
+    write_report(report, render_questions(report), folder)
     return report
 
 
@@ -157,7 +158,7 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
         comparisons=comparisons,
         model=without_place(run.config.model.name),
         headline=judge.headline,
-        **open_run.circumstances(run.config, run.command, run.started),
+        **circumstances(run.config, run.command, run.started),
     )
     return report, marked
 

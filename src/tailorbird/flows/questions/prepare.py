@@ -1,105 +1,36 @@
-"""`tailor compare QUESTIONS --store KB`: compares retrieval, fine-tuning and their combination."""
+"""Prepares a comparison on questions: documents indexed, questions split, passages retrieved."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.fork_server import QUESTION_ARM, ForkServer
-from tailorbird.arms.question_arms.records import (
-    QUESTION_SET,
-    ArmAnswers,
-    Item,
-    QuestionSet,
-    read_outputs,
-    read_question_set,
-)
-from tailorbird.arms.question_arms.registry import QuestionArm, chosen_arms
-from tailorbird.config import Config, dump_config, load_config
-from tailorbird.data.question_files import read_answers
+from tailorbird.arms.question_arms.records import QUESTION_SET, Item, QuestionSet
+from tailorbird.arms.question_arms.registry import chosen_arms
+from tailorbird.config import Config, dump_config
+from tailorbird.data.question_files import is_squad, read_answers, read_paragraphs
 from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
-from tailorbird.errors import Interrupted, UserError
-from tailorbird.flows.open_run import opened, reproduce, run_folder
-from tailorbird.flows.question_budget import within_budget
-from tailorbird.flows.question_change import Change, make_change
-from tailorbird.flows.question_report import Facts, QuestionRun, write_report
-from tailorbird.flows.question_set import (
-    Finder,
-    open_store,
-    passages_that_fit,
-    piece_of,
-    with_shots,
-)
+from tailorbird.documents.read_result import document_digest
+from tailorbird.errors import UserError
+from tailorbird.flows.index import add_documents, index
+from tailorbird.flows.questions.document_change import Change, make_change
+from tailorbird.flows.questions.passages import Finder, passages_that_fit, piece_of, with_shots
+from tailorbird.flows.questions.report import FACTS, Facts
+from tailorbird.flows.questions.time_budget import within_budget
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.device import choose
 from tailorbird.rag.retrieval_analysis import Names
-from tailorbird.records import Chunk, Question, QuestionsReport
+from tailorbird.records import Chunk, Document, Question
 from tailorbird.runs.folder import CONFIG, RunFolder
-from tailorbird.tasks.arm_job import OUTCOME, write_job
 
-FACTS = "data/facts.json"
+KNOWLEDGE = "knowledge"
+_SHORT_CHUNKS = 128
 _CPU_ROWS = 300
 _PROBED = 20
 _MOSTLY, _FEWEST_DOCUMENTS = 0.9, 10
 
 
-def asks_questions(config: Config, resume: bool) -> bool:
-    """Return whether a comparison is one on questions about documents."""
-    if resume and config.output is not None:
-        file = RunFolder(config.output).file(CONFIG)
-        config = load_config(file) if file.is_file() else config
-    return bool(config.questions.store or config.questions.documents)
-
-
-def compare_questions(
-    config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
-) -> QuestionsReport:
-    """Run every arm on the same questions and write the report to the run folder.
-
-    Args:
-        config: `data.train` names the questions, `questions` the documents and the amounts of both.
-        folder: The run folder; None: the name that `run_folder` chooses.
-        resume: Resume the comparison in it; finished arms are not run again.
-        command: The command line, for the report.
-
-    Raises:
-        UserError: Questions, documents or settings are wrong. An error inside one arm does not end
-            the comparison.
-        Interrupted: Ctrl-C; the comparison can be resumed.
-    """
-    started = time.time()
-    if config.compare.jobs > 1 or config.compare.ray:
-        raise UserError(
-            "--jobs and --ray are for labelled data and written answers: arms that answer "
-            "questions run one after the other",
-            "leave them out",
-        )
-    if config.compare.curve:
-        raise UserError("--curve is for labelled data and written answers", "leave it out")
-    folder = folder or run_folder(config, "compare", resume=resume)
-    with opened(config, folder, resume=resume) as config:
-        log.say(f"run folder: {folder.path}")
-        if not folder.file(QUESTION_SET).is_file():
-            _prepare(config, folder)
-        facts = folder.read_as(FACTS, Facts)
-        arms = chosen_arms(config.compare.methods)
-        with ForkServer() as runner:
-            outcomes = _QuestionBench(config, folder, runner).run(arms)
-        outcome = QuestionRun(
-            config=config,
-            question_set=read_question_set(folder),
-            questions={q.id: q for q in facts.questions},
-            groups=facts.groups,
-            answers=outcomes,
-            arms=arms,
-            facts=facts,
-            command=command or reproduce("compare", folder),
-            started=started,
-        )
-        return write_report(outcome, folder)
-
-
-def _prepare(config: Config, folder: RunFolder) -> None:
+def prepare_questions(config: Config, folder: RunFolder) -> None:
     """Read and split the questions, retrieve passages, and save question set and settings."""
     if config.data.train is None:
         raise UserError("no questions are given", "tailor compare QUESTIONS --store KB")
@@ -250,50 +181,46 @@ def _document_hits(
     }
 
 
-@dataclass
-class _QuestionBench:
-    """Runs the arms one after the other, each in a process of its own."""
+def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[KnowledgeFolder, Config]:
+    """Return the knowledge base, after indexing the documents if they are given.
 
-    config: Config
-    folder: RunFolder
-    runner: ForkServer
+    Args:
+        config: `questions.store` and `questions.documents`.
+        run: Where a new one is stored.
+        questions: SQuAD's JSON contains documents of its own.
 
-    def run(self, arms: Sequence[QuestionArm]) -> dict[str, ArmAnswers | tuple[str, str]]:
-        """Return each arm's answers, or its status and the reason."""
-        budget = self.config.compare.budget_minutes
-        self.deadline = None if budget is None else time.monotonic() + 60 * budget
-        outcomes: dict[str, ArmAnswers | tuple[str, str]] = {}
-        for arm in arms:
-            outcomes[arm.name] = self._arm(arm, outcomes)
-            outcome = outcomes[arm.name]
-            if isinstance(outcome, tuple):
-                log.warn(f"{arm.name} {outcome[0]}: {outcome[1]}")
-        return outcomes
+    Raises:
+        UserError: There is none, or its embedder differs from the configured one.
+    """
+    settings = config.questions
+    squad = is_squad(questions) and settings.store is None
+    if settings.store is not None and settings.documents is None:
+        kb = KnowledgeFolder.open(Path(settings.store))
+    else:
+        index_settings = config.index
+        if index_settings.chunk_tokens is None and settings.store is None:
+            # Short chunks, so that several fit into a prompt.
+            index_settings = index_settings.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
+        config = config.model_copy(update={"index": index_settings})
+        kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), index_settings)
+    embedder = config.index.embedder
+    if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
+        raise UserError(
+            f"{settings.store} is embedded with {kb.settings.embedder}, not {embedder}",
+            f"leave index.embedder out, or embed it again: tailor index --store {settings.store} "
+            f"--embedder {embedder}",
+        )
+    if squad and (settings.documents is None or Path(settings.documents) == questions):
+        add_documents(kb, [_paragraph(p.id, p.title, p.text) for p in read_paragraphs(questions)])
+    elif settings.documents is not None:
+        paths = [part.strip() for part in settings.documents.split(",") if part.strip()]
+        result = index(kb, paths, config.index)
+        log.say(f"{result.added + result.changed:,} documents indexed, {result.chunks:,} chunks")
+    if not kb.ledger.live_digests():
+        raise UserError(f"{kb.folder} holds no documents", "give --documents PATHS")
+    return kb, config
 
-    def _arm(
-        self, arm: QuestionArm, before: dict[str, ArmAnswers | tuple[str, str]]
-    ) -> ArmAnswers | tuple[str, str]:
-        place = self.folder.arm(arm.name)
-        if (outputs := read_outputs(place)) is not None:
-            log.say(f"{arm.name}: already done")
-            return outputs
-        if arm.weights is not None and isinstance(before[arm.weights], tuple):
-            return "skipped", f"it needs the weights of {arm.weights}, which has none"
-        if arm.method is not None and self.config.ask.endpoint:
-            return "skipped", "the model of an endpoint cannot be trained here: name a model"
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            return "skipped", "the budget was used up by the arms before it"
-        began = time.monotonic()
-        place.path.mkdir(parents=True, exist_ok=True)
-        write_job(place, arm.name, self.config, self.deadline)
-        code = self.runner.run(QUESTION_ARM, str(self.folder.path), str(place.path))
-        if (outputs := read_outputs(place)) is not None:
-            log.say(f"{arm.name}: {len(outputs.test):,} answers, {time.monotonic() - began:.0f} s")
-            return outputs
-        if code == Interrupted.exit_code:
-            raise Interrupted("the comparison was stopped")
-        if place.file(OUTCOME).is_file():
-            plain = place.read_json(OUTCOME)
-            return str(plain["status"]), str(plain["why"])
-        memory = "; the system ended it, most likely for lack of memory" if code == -9 else ""
-        return "failed", f"its process ended with exit code {code}{memory}"
+
+def _paragraph(name: str, title: str, text: str) -> Document:
+    document = Document(name, text, title)
+    return replace(document, digest=document_digest(document))

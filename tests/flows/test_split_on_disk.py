@@ -18,13 +18,13 @@ from tailorbird.config.schema import DataConfig
 from tailorbird.data.disk_rows import RowsOnDisk, row_lengths
 from tailorbird.data.normalise import text_key
 from tailorbird.errors import Interrupted, UserError
-from tailorbird.flows import stream
-from tailorbird.flows.stream import stays_on_disk, stream_split
+from tailorbird.flows import split_on_disk
+from tailorbird.flows.split_on_disk import stays_on_disk, stream_split
 from tailorbird.flows.tune import tune
 from tailorbird.records import Example, Split
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.memory_limit import MemoryLimit
-from tailorbird.runs.split import load_split, save_split
+from tailorbird.runs.saved_split import load_split, save_split
 
 LABELS = ("red", "green", "blue")
 SIZES = ((1, 60), (2, 9), (3, 9))
@@ -105,7 +105,7 @@ def test_every_row_is_in_one_part_and_rows_of_one_text_together(tmp_path: Path) 
 
 
 def test_parts_that_are_judged_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MOST_JUDGED", 20)
+    monkeypatch.setattr(split_on_disk, "MOST_JUDGED", 20)
     split = split_of(write_rows(tmp_path / "rows.csv", 600), tmp_path / "run")
     assert 15 < len(split.test) <= 20 and 15 < len(split.validation) <= 20
     assert len(split.train) == 800 - len(split.test) - len(split.validation)
@@ -149,7 +149,7 @@ def test_large_files_stay_on_disk_by_themselves(
     assert not stays_on_disk(DataConfig(train=str(path)))
     assert stays_on_disk(DataConfig(train=str(path), on_disk=True))
     small = MemoryLimit(path.stat().st_size * 7, "of a small machine", True)
-    monkeypatch.setattr(stream, "memory_limit", lambda: small)
+    monkeypatch.setattr(split_on_disk, "memory_limit", lambda: small)
     assert stays_on_disk(DataConfig(train=str(path)))
     assert "stay on disk (data.on_disk)" in capsys.readouterr().err
     assert not stays_on_disk(DataConfig(train=str(path), on_disk=False))
@@ -185,7 +185,7 @@ def test_weights_are_those_of_rows_in_memory_also_after_a_stop(
     from tailorbird.train.resume_checkpoint import Checkpoints
 
     monkeypatch.setattr(disk_rows, "_BLOCK", 17)  # several blocks, the last one short
-    monkeypatch.setattr(stream, "_BLOCK", 23)
+    monkeypatch.setattr(split_on_disk, "_BLOCK", 23)
     if kind == "labels":
         rows = [write_rows(tmp_path / f"{n}.csv", count, n) for n, count in SIZES]
         model = tiny_encoder

@@ -1,77 +1,23 @@
-"""Builds the question set that every arm answers from questions and a knowledge base."""
+"""Retrieves the passages of questions, and finds those that hold their answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from tailorbird import log
 from tailorbird.arms.question_arms.records import Item, PromptPassage
 from tailorbird.config import Config
-from tailorbird.data.question_files import is_squad, read_paragraphs
-from tailorbird.documents.read_result import document_digest
-from tailorbird.errors import UserError
-from tailorbird.flows.index import add_documents, index
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.metrics.answer_match import match_words
 from tailorbird.rag.retrieval_analysis import Names
 from tailorbird.rag.retrieve import Retriever
-from tailorbird.records import Chunk, Document, Question
-from tailorbird.runs.folder import RunFolder
+from tailorbird.records import Chunk, Question
 
-KNOWLEDGE = "knowledge"
-_SHORT_CHUNKS = 128
 _MOST_PASSAGES = 4
 _SEEN = 100
 _CPU_TOKENS, _GPU_TOKENS = 512, 2048
-
-
-def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[KnowledgeFolder, Config]:
-    """Return the knowledge base, after indexing the documents if they are given.
-
-    Args:
-        config: `questions.store` and `questions.documents`.
-        run: Where a new one is stored.
-        questions: SQuAD's JSON contains documents of its own.
-
-    Raises:
-        UserError: There is none, or its embedder differs from the configured one.
-    """
-    settings = config.questions
-    squad = is_squad(questions) and settings.store is None
-    if settings.store is not None and settings.documents is None:
-        kb = KnowledgeFolder.open(Path(settings.store))
-    else:
-        index_settings = config.index
-        if index_settings.chunk_tokens is None and settings.store is None:
-            # Short chunks, so that several fit into a prompt.
-            index_settings = index_settings.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
-        config = config.model_copy(update={"index": index_settings})
-        kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), index_settings)
-    embedder = config.index.embedder
-    if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
-        raise UserError(
-            f"{settings.store} is embedded with {kb.settings.embedder}, not {embedder}",
-            f"leave index.embedder out, or embed it again: tailor index --store {settings.store} "
-            f"--embedder {embedder}",
-        )
-    if squad and (settings.documents is None or Path(settings.documents) == questions):
-        add_documents(kb, [_paragraph(p.id, p.title, p.text) for p in read_paragraphs(questions)])
-    elif settings.documents is not None:
-        paths = [part.strip() for part in settings.documents.split(",") if part.strip()]
-        result = index(kb, paths, config.index)
-        log.say(f"{result.added + result.changed:,} documents indexed, {result.chunks:,} chunks")
-    if not kb.ledger.live_digests():
-        raise UserError(f"{kb.folder} holds no documents", "give --documents PATHS")
-    return kb, config
-
-
-def _paragraph(name: str, title: str, text: str) -> Document:
-    document = Document(name, text, title)
-    return replace(document, digest=document_digest(document))
 
 
 @dataclass

@@ -7,10 +7,10 @@ from tailorbird.config import Config
 from tailorbird.errors import UserError
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
-from tailorbird.planning.memory_formula import estimate
+from tailorbird.planning.data_size import Work, settings_for
+from tailorbird.planning.memory_by_formula import estimate
 from tailorbird.planning.model_shape import Shape
 from tailorbird.planning.serving import kept_bytes
-from tailorbird.planning.workload import Work, settings_for
 from tailorbird.records.planning import MemoryPlan, MemoryTerm, Phase
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _traced(
     """Return the values of a trace, or of the formula if it fails, and why."""
     if shape.config is None:
         return estimate(shape, config, work, settings, device), "by a formula"
-    from tailorbird.planning.memory import trace
+    from tailorbird.planning.memory_by_tracing import trace
 
     try:
         return trace(shape, config, work, settings, device), ""

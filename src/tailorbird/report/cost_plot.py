@@ -10,7 +10,7 @@ from tailorbird.metrics.cost import PREDICTIONS
 from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import ArmReport, Report, Score
 from tailorbird.report import svg
-from tailorbird.report.arms import (
+from tailorbird.report.report_facts import (
     finished,
     headline_metric,
     label,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.records import TASKS, Example, ExamplesOnDisk, Finding, Split, TaskName
+from tailorbird.runs.checked_files import damaged, read_rows
 from tailorbird.runs.examples_file import ExamplesFile
-from tailorbird.runs.files import damaged, read_rows
 from tailorbird.runs.folder import CONFIG, DATA, RunFolder
 
 SPLIT = f"{DATA}/split.json"

@@ -10,8 +10,8 @@ from tailorbird.config import Config
 from tailorbird.data.encode import padded_widths
 from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
+from tailorbird.planning.data_size import NF4, STATES, Work
 from tailorbird.planning.model_shape import Shape, depths, empty_base, with_depth
-from tailorbird.planning.workload import NF4, STATES, Work
 from tailorbird.records import TASKS, Target
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from tailorbird.metrics import display
 from tailorbird.records import QueryChange, RetrieverPoint, RetrieverReport, Score
 from tailorbird.report import svg
+from tailorbird.report.arm_plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, step_axes
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.page_template import fill, page_environment
-from tailorbird.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, step_axes
 
 if TYPE_CHECKING:
     from rich.console import Console

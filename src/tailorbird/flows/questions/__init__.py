@@ -1,0 +1,1 @@
+"""`tailor compare QUESTIONS --store KB`: retrieval, fine-tuning and both, compared on questions."""
