@@ -120,24 +120,24 @@ def run(grounds: Any, old: Any, data: Path, config: Any) -> dict[str, Any]:
         tuned = tune_embedder(grounds, train, config, folder, resume=False)
         seconds = time.perf_counter() - began
         new = Embedder(ModelConfig(name=str(tuned.folder)), choose())
-        assert tuned.report.weights is not None
+        sections = tuned.report.sections
+        assert sections.weights is not None
         result: dict[str, Any] = {}
         sides = (("before", old, grounds.vectors, 0), ("after", new, tuned.vectors, 1))
         for when, model, vectors, place_of in sides:
             asked = model.embed_queries(texts).vectors
             found = both_sides(test, asked, vectors, grounds.corpus.sources, words, 100)
-            weight = tuned.report.weights[place_of]
+            weight = sections.weights[place_of]
             result[f"dense_{when}"] = round(float(found.values(1.0).mean()), 4)
             result[f"hybrid_{when}"] = round(float(found.values(weight).mean()), 4)
             result[f"weight_{when}"] = weight
             result["words"] = round(float(found.values(0.0).mean()), 4)
-    report = tuned.report
     return result | {
-        "published": report.published,
-        "gate": report.words,
-        "share": report.share,
-        "best_step": report.best_step,
-        "steps": report.steps,
+        "published": sections.published,
+        "gate": sections.words,
+        "share": sections.share,
+        "best_step": sections.best_step,
+        "steps": sections.steps,
         "seconds": round(seconds),
         "queries": len(texts),
     }
