@@ -100,7 +100,7 @@ def measure_speed(given: Any) -> None:
     from tailorbird.arms.question_arms.records import Item, PromptPassage
     from tailorbird.config import load_config
     from tailorbird.data.encode_chat import encode_prompts
-    from tailorbird.data.question_files import read_answers, read_paragraphs
+    from tailorbird.data.questions import read_answers, read_paragraphs
     from tailorbird.models.device import choose
     from tailorbird.models.generate import Sampling, generate
     from tailorbird.tasks.base_model import make_base
@@ -134,7 +134,7 @@ def measure_speed(given: Any) -> None:
 
 def show_substitutions(given: Any) -> None:
     """Print exchanged answers of both sets, each with its question and the words around it."""
-    from tailorbird.data.question_files import read_answers, read_paragraphs
+    from tailorbird.data.questions import read_answers, read_paragraphs
     from tailorbird.knowledge.embedders import load_embedder
     from tailorbird.rag.entity_substitution import choose_substitutions, substituted
 

@@ -5,7 +5,7 @@ programming that the pages do not treat, `off` on anything else); `xquad` (SQuAD
 of five left out with their questions: the rest of each article is there); `figures` (the same
 paragraphs, each without the one sentence that gives a figure which is asked for: the rest of the
 paragraph is there); `timeqa` (its questions that its articles do not answer). Every second question
-is of the half `tune`, on which `rag/answer.py` was set; the others are `held`.
+is of the half `tune`, on which `rag/checked_answer.py` was set; the others are `held`.
 """
 
 import json

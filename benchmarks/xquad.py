@@ -55,7 +55,7 @@ def main() -> None:
 
 def write_documents(questions: Path, place: Path) -> Path:
     """Write a row per paragraph, by the name that its questions are judged with."""
-    from tailorbird.data.question_files import read_paragraphs
+    from tailorbird.data.questions import read_paragraphs
 
     with place.open("w", encoding="utf-8") as file:
         for paragraph in read_paragraphs(questions):

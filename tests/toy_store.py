@@ -13,7 +13,7 @@ import snowballstemmer
 from tailorbird.errors import UserError
 from tailorbird.knowledge.memory_index import best
 from tailorbird.knowledge.protocols import Ranking
-from tailorbird.knowledge.sqlite import INDEX, FolderBackend
+from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend
 
 STEM = snowballstemmer.stemmer("english").stemWord
 STOP = frozenset(["a", "and", "or", "not", "the", "is", "was"])

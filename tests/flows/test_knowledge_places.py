@@ -14,7 +14,7 @@ from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import Ledger
 from tailorbird.knowledge.maintenance import verify
-from tailorbird.knowledge.sqlite import connect
+from tailorbird.knowledge.sqlite_ledger import connect
 from tests_knowledge import document, load
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)

@@ -17,7 +17,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.maintenance import move_to, verify
-from tailorbird.knowledge.pgvector import PostgresStore
+from tailorbird.knowledge.postgres_index import PostgresStore
 from tailorbird.knowledge.postgres_server import Server
 from tests_knowledge import document, load, versions
 

@@ -24,7 +24,7 @@ from typing import IO, Any, cast
 
 from tailorbird.data.charset import NotText, encoding_of
 from tailorbird.data.normalise import listing
-from tailorbird.documents.charset import clean
+from tailorbird.documents.decode_text import clean
 from tailorbird.documents.ignore_rules import is_clutter
 from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable, failure
 from tailorbird.documents.text_builder import LONGEST_TEXT

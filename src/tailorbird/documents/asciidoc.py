@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tailorbird.documents.charset import read_text
-from tailorbird.documents.outline import Outline, until
+from tailorbird.documents.decode_text import read_text
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
 from tailorbird.documents.table_grid import Cell, Header, whole_number
+from tailorbird.documents.text_builder import Outline, until
 
 _CODE = re.compile(r"(-{4,}|\.{4,}|\+{4,}|```)")
 _FRAME = re.compile(r"(?:={4,}|\*{4,}|_{4,}|--)$")

@@ -16,7 +16,7 @@ import numpy as np
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.chunk_context import chunk_limit, context_of, with_context
-from tailorbird.documents.tokens import LONG_WORD, TokenCounter, WordSpans, counter
+from tailorbird.documents.token_counts import LONG_WORD, TokenCounter, WordSpans, counter
 from tailorbird.records import Chunk, Document, Mark
 
 _WINDOW = 1 << 19

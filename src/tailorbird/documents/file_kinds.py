@@ -16,9 +16,9 @@ def by_ending(suffixes: str, value: _T) -> dict[str, _T]:
 READERS: dict[str, tuple[str, str, str, str]] = {
     suffix: (kind, FORMATS.get(suffix, words), module, reader)
     for suffixes, kind, words, module, reader in (
-        (".txt .text .log", "plain", "text", "markup", "read_plain"),
+        (".txt .text .log", "plain", "text", "plain_text", "read_plain"),
         (".md .markdown .mdx .qmd .rmd", "markdown", "Markdown", "markdown", "read_markdown"),
-        (".rst", "rst", "reStructuredText", "markup", "read_rst"),
+        (".rst", "rst", "reStructuredText", "plain_text", "read_rst"),
         (".ipynb", "notebook", "a notebook", "markdown", "read_notebook"),
         (".html .htm .xhtml", "html", "HTML", "web", "read_html"),
         (".tex .latex .ltx", "tex", "LaTeX", "tex", "read_tex"),
@@ -30,9 +30,9 @@ READERS: dict[str, tuple[str, str, str, str]] = {
         (".pdf", "pdf", "a PDF", "pdf", "read_pdf"),
         (".docx .docm .dotx .dotm", "docx", "a DOCX", "docx", "read_docx"),
         (".pptx .pptm .ppsx .ppsm .potx .potm", "pptx", "a PPTX", "pptx", "read_pptx"),
-        (".odt .ott", "odt", "an ODT", "odt", "read_odt"),
-        (".odp .otp .odg", "odp", "an ODP", "odt", "read_odp"),
-        (".ods .ots", "xlsx", "an ODS", "odt", "read_ods"),
+        (".odt .ott", "odt", "an ODT", "odf", "read_odt"),
+        (".odp .otp .odg", "odp", "an ODP", "odf", "read_odp"),
+        (".ods .ots", "xlsx", "an ODS", "odf", "read_ods"),
         (".rtf", "rtf", "an RTF", "rtf", "read_rtf"),
         (".xlsx .xlsm .xltx .xltm .xlsb .xls .xlt", "xlsx", "a workbook", "sheets", "read_sheets"),
         (".csv .tsv .tab", "csv", "TSV", "row_files", "read_delimited"),
@@ -47,7 +47,7 @@ READERS: dict[str, tuple[str, str, str, str]] = {
             ".swift .r .jl .lua .pl .sh .bash .zsh .fish .ps1 .sql .toml .yaml .yml .ini .cfg "
             ".conf .css .scss .bib .proto .graphql .tf .dart .ex .exs .erl .hs .ml .clj .vue "
             ".svelte .cmake .gradle .make .mk",
-            *("code", "code", "markup", "read_plain"),
+            *("code", "code", "plain_text", "read_plain"),
         ),
     )
     for suffix in suffixes.split()

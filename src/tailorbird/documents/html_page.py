@@ -19,10 +19,9 @@ from tailorbird.documents.html_words import (
     visible_text,
 )
 from tailorbird.documents.list_numbers import number_label
-from tailorbird.documents.outline import DEEPEST_ITEM
 from tailorbird.documents.read_result import Notes
 from tailorbird.documents.table_grid import Cell, Header, whole_number
-from tailorbird.documents.text_builder import TextBuilder, squeeze
+from tailorbird.documents.text_builder import DEEPEST_ITEM, TextBuilder, squeeze
 
 _LONGEST_CELL = 500
 

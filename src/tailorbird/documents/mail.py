@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tailorbird.data.normalise import listing
-from tailorbird.documents.charset import clean, decode_part
+from tailorbird.documents.decode_text import clean, decode_part
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.web import html

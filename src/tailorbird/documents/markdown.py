@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.charset import read_text, squeeze
-from tailorbird.documents.markup import plain_value, trails
+from tailorbird.documents.decode_text import read_text, squeeze
+from tailorbird.documents.plain_text import plain_value, trails
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.table_grid import Cell, table_lines
 from tailorbird.documents.text_builder import TextBuilder

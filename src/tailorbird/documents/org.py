@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tailorbird.documents.charset import read_text
-from tailorbird.documents.outline import Outline, until
+from tailorbird.documents.decode_text import read_text
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
 from tailorbird.documents.table_grid import Cell, Header
+from tailorbird.documents.text_builder import Outline, until
 
 _HEADING = re.compile(r"(\*{1,12})[ \t]+(\S.*)$")
 _EXTRAS = re.compile(

@@ -17,8 +17,8 @@ from tailorbird.data.delimited import (
     swallowed_lines,
 )
 from tailorbird.data.raw_rows import RowPlace, duplicates, name_list, place_list, unique_names
-from tailorbird.documents.charset import clean, decode
-from tailorbird.documents.markup import plain_value
+from tailorbird.documents.decode_text import clean, decode
+from tailorbird.documents.plain_text import plain_value
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.errors import UserError, did_you_mean

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tailorbird.documents.charset import read_text, squeeze
+from tailorbird.documents.decode_text import read_text, squeeze
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable
 from tailorbird.documents.text_builder import TextBuilder
 

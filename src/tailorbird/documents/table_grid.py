@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal
 
-from tailorbird.documents.charset import squeeze
+from tailorbird.documents.decode_text import squeeze
 
 Header = Literal["", "maybe", "data", "th", "column", "row"]
 

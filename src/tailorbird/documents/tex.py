@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tailorbird.documents.charset import read_text, squeeze
-from tailorbird.documents.outline import Outline, until
+from tailorbird.documents.decode_text import read_text, squeeze
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
 from tailorbird.documents.table_grid import Cell, whole_number
+from tailorbird.documents.text_builder import Outline, until
 
 _LEVELS = {
     name: level

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tailorbird.documents.charset import clean, decode
+from tailorbird.documents.decode_text import clean, decode
 from tailorbird.documents.html_main import main_part
 from tailorbird.documents.html_page import PageWriter
 from tailorbird.documents.html_words import is_unseen, name_of, visible_text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.charset import clean, decode
+from tailorbird.documents.decode_text import clean, decode
 from tailorbird.documents.html_page import PageWriter
 from tailorbird.documents.html_words import all_words
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value

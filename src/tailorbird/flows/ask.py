@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.rag.answer import Writes
 from tailorbird.rag.answerer import Answerer
+from tailorbird.rag.checked_answer import Writes
 
 
 def open_answerer(store: str | Path, config: Config, few: bool = False) -> Answerer:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
-from tailorbird.data.question_files import read_questions
+from tailorbird.data.questions import read_questions
 from tailorbird.errors import UserError
 from tailorbird.flows.ask import make_writer
 from tailorbird.knowledge.base import KnowledgeFolder

@@ -2,12 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
@@ -15,8 +12,8 @@ from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.start_or_resume import opened, run_folder
 from tailorbird.flows.tune_embedder import RetrieverData, Tuned, tune_embedder
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import text_hash
-from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.rag.query_pairs import Queries, corpus_of, read_queries
 from tailorbird.rag.retrieve import RERANKER, reranker_name
 from tailorbird.records import Hit, RetrieverReport
@@ -25,31 +22,8 @@ from tailorbird.runs.finished_run import circumstances, write_report
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 
-class SwitchableKnowledge(Knowledge, Protocol):
-    """A knowledge base as tuning needs it: readable, with a replaceable embedder."""
-
-    @property
-    def embedder(self) -> Any:
-        """The model that embedded its chunks, with its `name`."""
-        ...
-
-    def set_setting(self, name: str, value: Any) -> None:
-        """Save a value."""
-        ...
-
-    def build_generation(
-        self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
-    ) -> int:
-        """Embed everything with another model, beside the current one; return its number."""
-        ...
-
-    def switch(self, number: int, weight: float | None = None) -> None:
-        """Make a generation current, together with its weight of the dense side."""
-        ...
-
-
 def tune_store(
-    kb: SwitchableKnowledge,
+    kb: KnowledgeFolder,
     config: Config,
     queries: Path | None,
     qrels: Path | None,
@@ -93,7 +67,7 @@ def tune_store(
     return report
 
 
-def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None:
+def publish(kb: KnowledgeFolder, tuned: Tuned, texts: Sequence[str]) -> None:
     """Build a shadow index with the tuned embedder, and switch to it and its fusion weight.
 
     Args:
@@ -107,7 +81,7 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
     log.say(f"switched to generation {generation}: {model}")
 
 
-def _copy_model(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
+def _copy_model(kb: KnowledgeFolder, model: Path, kind: str) -> Path:
     """Copy a model into the knowledge base, which must not depend on the run's folder."""
     place = RunFolder(kb.folder.resolve() / kind)
     number = 1
@@ -118,7 +92,7 @@ def _copy_model(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
     return place.file(str(number))
 
 
-def grounds_of(kb: SwitchableKnowledge) -> RetrieverData:
+def grounds_of(kb: KnowledgeFolder) -> RetrieverData:
     """Return every chunk of a knowledge base with its vector, and its word search."""
     with kb.reading() as view:
         chunks = [chunk for source in view.sources() for chunk in view.chunks(source)]
@@ -130,9 +104,7 @@ def grounds_of(kb: SwitchableKnowledge) -> RetrieverData:
     return RetrieverData(corpus, vectors, _words(kb, places), kb.embedder.name)
 
 
-def _words(
-    kb: SwitchableKnowledge, places: dict[str, int]
-) -> Callable[[str, int], dict[int, float]]:
+def _words(kb: KnowledgeFolder, places: dict[str, int]) -> Callable[[str, int], dict[int, float]]:
     def matching(question: str, k: int) -> dict[int, float]:
         # A snapshot per question: one for the whole training would block writers, and `places`
         # lacks what they have added since.
@@ -145,7 +117,7 @@ def _words(
 
 
 def _reranker(
-    kb: SwitchableKnowledge,
+    kb: KnowledgeFolder,
     grounds: RetrieverData,
     queries: Queries,
     config: Config,

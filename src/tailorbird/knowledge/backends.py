@@ -6,13 +6,13 @@ from pathlib import Path
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.ledger import Ledger
 from tailorbird.knowledge.protocols import Backend
-from tailorbird.knowledge.sqlite import FolderBackend, make_folder
+from tailorbird.knowledge.sqlite_ledger import FolderBackend, make_folder
 from tailorbird.lazy_import import leaf
 
 BACKENDS: dict[str, str] = {
     "files": "segments.SegmentBackend",
     "lancedb": "lance.LanceBackend",
-    "postgresql": "pgvector.PostgresBackend",
+    "postgresql": "postgres_index.PostgresBackend",
 }
 """Module and class of each store, by the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
 

@@ -20,7 +20,7 @@ from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedde
 from tailorbird.knowledge.ledger import Generation, Ledger, text_hash
 from tailorbird.knowledge.protocols import ChunkIndex
 from tailorbird.knowledge.snapshot import Snapshot
-from tailorbird.knowledge.sqlite import make_folder
+from tailorbird.knowledge.sqlite_ledger import make_folder
 
 _BLOCK = 2000
 Vectors = Mapping[bytes, np.ndarray]

@@ -1,9 +1,11 @@
-"""Filters on metadata, such as ``year >= 2020 and team = 'billing'``, evaluated per document.
+"""Metadata of documents, and filters on it such as ``year >= 2020 and team = 'billing'``.
 
-Comparisons are exact: integers of any length, decimals by their digits (0.1 is 0.1), texts by their
-characters.
+Metadata is stored as JSON in the ledger; filters are evaluated per document. Comparisons are exact:
+integers of any length, decimals by their digits (0.1 is 0.1), texts by their characters.
 """
 
+import json
+import math
 import operator
 import re
 import unicodedata
@@ -328,3 +330,49 @@ def _fault(text: str, place: int, words: str) -> UserError:
         f"--where, character {place + 1}: {words}\n    {excerpt}\n    {' ' * (place - begin)}^",
         "write conditions such as: year >= 2020 and team = 'billing'",
     )
+
+
+# Python refuses to write longer numbers in decimal.
+_LONGEST_BITS = 14_000
+
+
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """Return metadata as JSON; values without a JSON form (NaN, infinities) become texts."""
+    plain = {name: _expressible(value) for name, value in metadata.items()}
+    return json.dumps(plain, ensure_ascii=False)
+
+
+# Cached, since neighbouring chunks and documents often share their metadata.
+@lru_cache(maxsize=256)
+def metadata_of(text: str) -> Mapping[str, Any]:
+    """Parse the output of `metadata_text`."""
+    read: dict[str, Any] = _PLAIN.decode(text)
+    return read
+
+
+@lru_cache(maxsize=256)
+def comparable(text: str) -> Mapping[str, Any]:
+    """Return metadata for filters: exact decimals, composed names."""
+    return {canonical(name): value for name, value in _EXACT.decode(text).items()}
+
+
+def row_of(metadata: str, source: str, title: str, page: int | None) -> dict[str, Any]:
+    """Return the row that filters are evaluated on."""
+    return {**comparable(metadata), "source": source, "title": title, "page": page}
+
+
+def _expressible(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and value.bit_length() > _LONGEST_BITS:
+        return hex(value)
+    return value
+
+
+def _constant(name: str) -> str:
+    """Return NaN or an infinity as text; earlier versions wrote such invalid JSON."""
+    return str(float(name))
+
+
+_PLAIN = json.JSONDecoder(parse_constant=_constant)
+_EXACT = json.JSONDecoder(parse_float=Decimal, parse_constant=_constant)

@@ -21,10 +21,10 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.errors import UserError
+from tailorbird.knowledge.index_terms import is_unspaced, words_to_find, words_to_index
 from tailorbird.knowledge.memory_index import Resident, best
-from tailorbird.knowledge.normalise import is_unspaced, words_to_find, words_to_index
 from tailorbird.knowledge.protocols import Ranking
-from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
+from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend, disk_full
 
 _RESIDENT_BYTES = 256 << 20
 # Other processes may still read a replaced version; queries take far less time than this.

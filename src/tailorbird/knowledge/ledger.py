@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.knowledge.metadata import metadata_of, metadata_text
+from tailorbird.knowledge.filter import metadata_of, metadata_text
 from tailorbird.knowledge.protocols import Database
 from tailorbird.records import Chunk, Document, Mark
 

@@ -1,4 +1,4 @@
-"""The interfaces between retrieval, knowledge bases and stores.
+"""The interfaces of stores.
 
 A store consists of a vector index, a word index and the database of the ledger. A backend opens
 them; `knowledge/backends.py` has the table of backends.
@@ -11,88 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tailorbird.models.embed import Embedded
-from tailorbird.records import Chunk, Hit
-
 Ranking = tuple[np.ndarray, np.ndarray]
 """Rows (int64) and their scores (float32), best first."""
-
-
-class EmbedsQuestions(Protocol):
-    """An embedder, as far as searches use it."""
-
-    def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
-        """Return the vectors of questions."""
-        ...
-
-
-class View(Protocol):
-    """A snapshot of a knowledge base: its searches and reads are consistent with each other."""
-
-    @property
-    def embedder(self) -> EmbedsQuestions:
-        """The model that computed the vectors."""
-        ...
-
-    @property
-    def waits(self) -> bool:
-        """Whether word and vector search should run at the same time, see `Index.waits`."""
-        ...
-
-    def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
-        """Return the chunks nearest to a unit vector ``[d]`` by cosine, best first."""
-        ...
-
-    def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
-        """Return the chunks that match the question's words best by BM25, best first."""
-        ...
-
-    def chunks(self, source: str) -> list[Chunk]:
-        """Return a document's chunks, in order."""
-        ...
-
-    def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
-        """Return for each chunk up to `n` chunks of its document before and after it, in order."""
-        ...
-
-    def sources(self) -> list[str]:
-        """Return the sources of all documents, sorted."""
-        ...
-
-    def text(self, source: str) -> str:
-        """Return a document's text, which the chunks' offsets index."""
-        ...
-
-    def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
-        """Return the texts of documents by source."""
-        ...
-
-    def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
-        """Return the chunks' unit vectors ``[n, d]``."""
-        ...
-
-    def whole(self) -> bool:
-        """Return whether the index is unchanged since the snapshot began."""
-        ...
-
-
-class Knowledge(Protocol):
-    """A knowledge base, as retrievers use it."""
-
-    folder: Path
-
-    @property
-    def embedder(self) -> EmbedsQuestions:
-        """The model that embedded the chunks."""
-        ...
-
-    def reading(self) -> AbstractContextManager[View]:
-        """Return a context with a snapshot that no writer changes."""
-        ...
-
-    def get_setting(self, name: str) -> Any:
-        """Return a saved value, or None."""
-        ...
 
 
 class Index(Protocol):

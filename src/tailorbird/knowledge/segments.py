@@ -30,7 +30,7 @@ from tailorbird.knowledge.memory_index import (
 )
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.segment_file import Segment, merge_segments, write_segment
-from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
+from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend, disk_full
 from tailorbird.runs.atomic import sync_folder
 
 _NAMES = "segments.json"

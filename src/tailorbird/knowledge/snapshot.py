@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.knowledge.filter import Condition, parse
+from tailorbird.knowledge.filter import Condition, comparable, metadata_of, parse, row_of
 from tailorbird.knowledge.ledger import Ledger, chunk_of, unpack
-from tailorbird.knowledge.metadata import comparable, metadata_of, row_of
 from tailorbird.knowledge.protocols import Index, Ranking, VectorIndex, WordIndex
 from tailorbird.records import Chunk, Hit
 

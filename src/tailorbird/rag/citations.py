@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tailorbird.rag.content_words import content_words, share_held
-from tailorbird.rag.negation import denied
+from tailorbird.rag.content_words import content_words, denied, share_held
 from tailorbird.rag.quantities import Figure, Point, figures, holds, readings, without_figures
 from tailorbird.rag.sentences import plain, split_sentences
 from tailorbird.records import Citation, Claim, Passage

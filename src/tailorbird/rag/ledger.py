@@ -1,9 +1,9 @@
-"""The ledger under its first import path; new code imports `tailorbird.knowledge`."""
+"""`knowledge.ledger` under its first import path, which programs of others use."""
 
 from pathlib import Path
 
 from tailorbird.knowledge import ledger
-from tailorbird.knowledge.sqlite import connect
+from tailorbird.knowledge.sqlite_ledger import connect
 
 
 def open_ledger(path: Path, create: bool = False) -> ledger.Ledger:

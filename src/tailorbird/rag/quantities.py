@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Literal
 
-from tailorbird.knowledge.normalise import fold
+from tailorbird.knowledge.index_terms import fold
 
 Point = Literal[".", ","]
 """The decimal separator of a text; the other one groups thousands."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailorbird.data.question_files import read_questions
+from tailorbird.data.questions import read_questions
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Chunk, RankingPair
 

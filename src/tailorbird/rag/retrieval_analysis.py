@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailorbird.metrics.intervals import Floats
-from tailorbird.metrics.ranking import HEADLINE, ndcg, rank_of
-from tailorbird.rag.fuse import WeightChoice, choose_weight
-from tailorbird.rag.retrieve import Retriever, Sides
+from tailorbird.metrics.ranking import ndcg, rank_of
+from tailorbird.rag.fuse import WEIGHTS, WeightChoice, choose_weight
+from tailorbird.rag.retrieve import Retriever, Sides, confidence
 from tailorbird.records import Failure, Hit, Question, Threshold
 
 FOLDS = 5
@@ -93,8 +93,6 @@ def _table(
     retriever: Retriever, names: Names, questions: Sequence[Question], sides: Sequence[Sides]
 ) -> dict[float, Floats]:
     """Return nDCG@10 of every question ``[n]`` by weight."""
-    from tailorbird.rag.fuse import WEIGHTS
-
     return {
         weight: np.asarray(
             [
@@ -124,8 +122,8 @@ def calibrate(
         right = [question.judged.get(names(hit.chunk.source), 0) > 0 for hit in hits]
         others = [hit for hit, is_right in zip(hits, right, strict=True) if not is_right]
         if any(right[:k]):
-            confident.append(_sureness(hits[:k]))
-        without.append(_sureness(others[:k]))
+            confident.append(confidence(hits[:k]))
+        without.append(confidence(others[:k]))
     if len(confident) < FEWEST:
         return None
     present, absent = np.sort(confident), np.asarray(without)
@@ -135,13 +133,6 @@ def calibrate(
     gain = np.where(refused <= _MOST_REFUSED, caught - refused, -np.inf)
     best = int(gain.argmax())
     return Threshold(float(steps[best]), float(refused[best]), float(caught[best]))
-
-
-def _sureness(hits: Sequence[Hit]) -> float:
-    """Return what `retrieve.confidence` gives for the passages of these hits."""
-    cosines = [hit.dense for hit in hits if hit.dense is not None]
-    matches = [hit.words for hit in hits if hit.words is not None]
-    return max(cosines or matches, default=0.0)
 
 
 def failures(
@@ -185,6 +176,3 @@ def _why(ranks: dict[str, int | None], by: str) -> str:
 
 def _place(rank: int | None) -> str:
     return "nowhere" if rank is None else f"#{rank}"
-
-
-__all__ = ["FEWEST", "HEADLINE", "Names", "Weighed", "calibrate", "failures", "weigh"]

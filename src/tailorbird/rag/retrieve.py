@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from tailorbird.config.knowledge import RetrieveConfig
 from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.knowledge.protocols import Knowledge, View
 from tailorbird.rag.fuse import EVEN, best_first, convex, diverse, rrf
 from tailorbird.records import Chunk, Hit, Passage
+
+if TYPE_CHECKING:
+    from tailorbird.knowledge.base import KnowledgeFolder
+    from tailorbird.knowledge.snapshot import Snapshot
 
 _TRIES = 4
 Result = TypeVar("Result")
@@ -57,7 +60,7 @@ class Retriever:
     """
 
     def __init__(
-        self, kb: Knowledge, config: RetrieveConfig, reranker: PairScorer | None = None
+        self, kb: "KnowledgeFolder", config: RetrieveConfig, reranker: PairScorer | None = None
     ) -> None:
         self.kb, self.config = kb, config
         self.reranker = reranker or load_reranker(config, kb)
@@ -68,7 +71,7 @@ class Retriever:
         """Return the best passages, best first, unnumbered."""
         count = k or self.config.k
 
-        def look(view: View) -> list[Passage]:
+        def look(view: "Snapshot") -> list[Passage]:
             vector = self._vectors(view, [question])
             sides = self._sides(view, question, vector[0], where)
             # Hits may be joined, so k passages may need more than k hits; but not many more, since
@@ -89,7 +92,7 @@ class Retriever:
         """Return the best chunks of each question, the questions embedded together."""
         count = k or self.config.k
 
-        def look(view: View) -> list[list[Hit]]:
+        def look(view: "Snapshot") -> list[list[Hit]]:
             vectors = self._vectors(view, questions)
             return [
                 self._ranked(view, self._sides(view, question, vector, where), count)
@@ -98,7 +101,7 @@ class Retriever:
 
         return self._look(look)
 
-    def _look(self, search: Callable[[View], Result]) -> Result:
+    def _look(self, search: "Callable[[Snapshot], Result]") -> Result:
         """Search one snapshot, and retry if the index changed meanwhile.
 
         A document replaced at that time would be found in neither version. Under constant writes,
@@ -163,11 +166,11 @@ class Retriever:
         calibrated = self.kb.get_setting("weight")
         return EVEN if calibrated is None else float(calibrated)
 
-    def _vectors(self, view: View, questions: Sequence[str]) -> np.ndarray:
+    def _vectors(self, view: "Snapshot", questions: Sequence[str]) -> np.ndarray:
         if not questions or self.config.mode == "words":
             return np.zeros((len(questions), 0), dtype=np.float32)
         # The snapshot's model, since another may become current at any time.
-        vectors = view.embedder.embed_queries(questions).vectors
+        vectors: np.ndarray = view.embedder.embed_queries(questions).vectors
         if not np.isfinite(vectors).all():
             raise UserError(
                 "the embedder gives no valid vector (not a number) for the question",
@@ -175,7 +178,9 @@ class Retriever:
             )
         return vectors
 
-    def _sides(self, view: View, question: str, vector: np.ndarray, where: str | None) -> Sides:
+    def _sides(
+        self, view: "Snapshot", question: str, vector: np.ndarray, where: str | None
+    ) -> Sides:
         k, mode = self.config.candidates, self.config.mode
         if mode == "hybrid" and view.waits:
             # Both searches release the GIL, so they run on two cores.
@@ -202,7 +207,7 @@ class Retriever:
             ]
         return Sides(question, tuple(dense), tuple(words), by_vector)
 
-    def _ranked(self, view: View, sides: Sides, count: int) -> list[Hit]:
+    def _ranked(self, view: "Snapshot", sides: Sides, count: int) -> list[Hit]:
         # Reranking and diversity need all candidates.
         most = None if self.reranker or self.config.diversity else count
         hits = self.rerank(sides.question, self.fuse(sides, most=most))
@@ -236,14 +241,14 @@ def _reranked(reranker: PairScorer, question: str, hits: list[Hit], most: int) -
     return read + [replace(hit, score=hit.score - 1.0) for hit in rest]
 
 
-def confidence(passages: Sequence[Passage]) -> float:
+def confidence(results: Sequence[Passage | Hit]) -> float:
     """Return the confidence that `ask.threshold` is compared with.
 
     It is the best cosine, or the best BM25 without a dense search. Fused scores are scaled per
     question so that the best is near 1, and say nothing about it.
     """
-    cosines = [passage.dense for passage in passages if passage.dense is not None]
-    matches = [passage.words for passage in passages if passage.words is not None]
+    cosines = [result.dense for result in results if result.dense is not None]
+    matches = [result.words for result in results if result.words is not None]
     return max(cosines or matches, default=0.0)
 
 
@@ -258,7 +263,7 @@ class _ChunkRun:
         return min(other) <= max(self.chunks) + 1 and min(self.chunks) <= max(other) + 1
 
 
-def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passage]:
+def join(view: "Snapshot", hits: Sequence[Hit], k: int, neighbours: int) -> list[Passage]:
     """Return up to `k` passages: hits with their neighbours, adjacent ones joined.
 
     Args:
@@ -313,7 +318,7 @@ def _passage(span: _ChunkRun, text: str) -> Passage:
     )
 
 
-def reranker_name(config: RetrieveConfig, kb: Knowledge | None = None) -> str | None:
+def reranker_name(config: RetrieveConfig, kb: "KnowledgeFolder | None" = None) -> str | None:
     """Return the cross-encoder in use, or None.
 
     Args:
@@ -327,7 +332,7 @@ def reranker_name(config: RetrieveConfig, kb: Knowledge | None = None) -> str | 
     return None if published is None else str(kb.folder.resolve() / str(published))
 
 
-def load_reranker(config: RetrieveConfig, kb: Knowledge | None = None) -> PairScorer | None:
+def load_reranker(config: RetrieveConfig, kb: "KnowledgeFolder | None" = None) -> PairScorer | None:
     """Load the cross-encoder of `reranker_name`, or return None."""
     name = reranker_name(config, kb)
     if name is None:

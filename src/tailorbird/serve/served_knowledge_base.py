@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
@@ -90,11 +90,10 @@ class ServedStore:
 
     def __init__(self, folder: Path, config: Config, weights: SharedWeights) -> None:
         from tailorbird.flows.ask import open_answerer
-        from tailorbird.knowledge.base import KnowledgeFolder
 
         self.folder, self.config = folder, config
         self._answerer = open_answerer(folder, config)
-        self._kb = cast(KnowledgeFolder, self._answerer.kb)
+        self._kb = self._answerer.kb
         self._writing = threading.Lock()
         # Loaded now rather than at the first question.
         self.vectors = vector_model(self._kb.embedder, self._kb.settings.embedder)

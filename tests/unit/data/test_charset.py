@@ -6,7 +6,7 @@ import pytest
 
 from tailorbird.data.charset import NotText, codec_of, encoding_of
 from tailorbird.data.textfile import read_text
-from tailorbird.documents.charset import decode, decode_part
+from tailorbird.documents.decode_text import decode, decode_part
 from tailorbird.errors import UserError
 
 SENTENCES = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.charset import clean, decode
+from tailorbird.documents.decode_text import clean, decode
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.pool import read_files
 from tailorbird.documents.read_result import FileResult, FileVersion, Unreadable
@@ -149,7 +149,7 @@ def test_too_slow_too_hungry_and_crashing(tmp_path: Path, monkeypatch: pytest.Mo
     (rogue / "sitecustomize.py").write_text(
         """
 import os, time
-import tailorbird.documents.markup as markup
+import tailorbird.documents.plain_text as markup
 plain = markup.read_plain
 def rogue(path, options, notes):
     if path.name == "slow.txt": time.sleep(60)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tailorbird.errors import UserError
-from tailorbird.knowledge.filter import parse
-from tailorbird.knowledge.metadata import metadata_of, metadata_text, row_of
+from tailorbird.knowledge.filter import metadata_of, metadata_text, parse, row_of
 
 ROWS: list[dict[str, Any]] = [
     {"year": 2019, "team": "billing", "draft": True},

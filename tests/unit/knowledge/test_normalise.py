@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tailorbird.knowledge import lance
+from tailorbird.knowledge.index_terms import fold, words_to_find, words_to_index
 from tailorbird.knowledge.lance import LanceStore
-from tailorbird.knowledge.normalise import fold, words_to_find, words_to_index
 from tailorbird.rag.content_words import content_words, tokens
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailorbird.rag.followup import leans_on_history, standalone
+from tailorbird.rag.answerer import leans_on_history, standalone
 
 HISTORY = [("How do I merge a LoRA adapter into the base model?", "Call merge_and_unload.")]
 

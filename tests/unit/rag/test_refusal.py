@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tailorbird.rag.answer import no_figure, too_weak
+from tailorbird.rag.checked_answer import no_figure, too_weak
 from tailorbird.rag.extract import Picked
 from tailorbird.records import Passage
 

@@ -10,7 +10,7 @@ from tailorbird.arms.question_arms.question_arm_process import QuestionJob
 from tailorbird.arms.question_arms.records import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Remembered
-from tailorbird.rag.answer import laid_out
+from tailorbird.rag.checked_answer import laid_out
 from tailorbird.rag.extract import extract, rank_sentences
 from tailorbird.records import Passage
 from tailorbird.runs.environment import peak_memory_bytes

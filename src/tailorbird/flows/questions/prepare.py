@@ -8,8 +8,15 @@ from tailorbird import log
 from tailorbird.arms.question_arms.records import QUESTION_SET, Item, QuestionSet
 from tailorbird.arms.question_arms.registry import chosen_arms
 from tailorbird.config import Config, dump_config
-from tailorbird.data.question_files import is_squad, read_answers, read_paragraphs
-from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
+from tailorbird.data.questions import (
+    PartSizes,
+    QuestionSplit,
+    SplitBy,
+    is_squad,
+    read_answers,
+    read_paragraphs,
+    split_questions,
+)
 from tailorbird.documents.read_result import document_digest
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index

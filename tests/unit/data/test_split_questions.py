@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.data.question_files import is_squad, read_answers
-from tailorbird.data.question_split import PartSizes, split_questions
+from tailorbird.data.questions import PartSizes, is_squad, read_answers, split_questions
 from tailorbird.errors import UserError
 from tailorbird.records import Question
 

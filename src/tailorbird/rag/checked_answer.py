@@ -1,4 +1,4 @@
-"""From passages to an answer whose sentences are checked, or a refusal."""
+"""Generates an answer from passages, quoted or written by a model, and checks it; or refuses."""
 
 import re
 import textwrap

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tailorbird.config.knowledge import AskConfig
-from tailorbird.rag.answer import (
+from tailorbird.rag.checked_answer import (
     Drafter,
     Extractive,
     Prompted,

@@ -1,4 +1,4 @@
-"""The ledger in a SQLite file: schema, migrations, opening and locking."""
+"""The ledger in a SQLite file of the knowledge base's folder: schema, opening, locking."""
 
 import contextlib
 import json

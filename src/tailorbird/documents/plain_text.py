@@ -1,11 +1,11 @@
-"""Readers of text kept as written, with headings marked: reStructuredText, plain text, code."""
+"""Readers of plain text, code and reStructuredText: the text as written, with headings marked."""
 
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.charset import clean, read_text
+from tailorbird.documents.decode_text import clean, read_text
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Value
 from tailorbird.documents.text_builder import squeeze
 from tailorbird.records import Mark

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.data.question_files import read_paragraphs, read_qrels, read_questions
+from tailorbird.data.questions import read_paragraphs, read_qrels, read_questions
 from tailorbird.errors import UserError
 
 SQUAD = {

@@ -1,4 +1,4 @@
-"""The PostgreSQL store: vectors in pgvector, and our own word index beside it.
+"""The index of the PostgreSQL store: vectors in pgvector, and our own word index beside it.
 
 PostgreSQL has no BM25 ranking. So for each term and each segment of rows, one value holds the rows
 with the term, its frequencies, and the text lengths; the few values of a question's terms are read
@@ -20,7 +20,7 @@ from tailorbird.errors import UserError
 from tailorbird.knowledge.bm25 import pack, pack_rows, ranked, unpack, unpack_rows
 from tailorbird.knowledge.index_terms import terms_to_find, terms_to_index
 from tailorbird.knowledge.memory_index import best
-from tailorbird.knowledge.postgres import PostgresDatabase
+from tailorbird.knowledge.postgres_ledger import PostgresDatabase
 from tailorbird.knowledge.postgres_server import Server
 from tailorbird.knowledge.protocols import Ranking
 

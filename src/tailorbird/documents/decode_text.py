@@ -1,4 +1,4 @@
-"""Decodes bytes as text: detects the encoding and removes characters that databases reject."""
+"""Decodes a document's bytes as text, and removes characters that databases reject."""
 
 import contextlib
 import re

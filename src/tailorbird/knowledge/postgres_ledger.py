@@ -1,6 +1,6 @@
-"""The ledger in PostgreSQL, over one connection; with `postgres_server` alone imports psycopg.
+"""The ledger of the PostgreSQL store, over one connection.
 
-The indexes are in the same database, so that a replacement is one transaction.
+The index (`postgres_index`) is in the same database, so that a replacement is one transaction.
 """
 
 import contextlib
