@@ -381,4 +381,4 @@ def for_arm(config: Config, name: str) -> Config:
     """Return `config` for one arm of a comparison, without options of other methods."""
     own = method_spec(name).options.model_fields
     options = {key: value for key, value in config.method.own_options.items() if key in own}
-    return config.model_copy(update={"method": MethodConfig(name=name, **options)})
+    return config.replace(method=MethodConfig(name=name, **options))

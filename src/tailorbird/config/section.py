@@ -1,10 +1,12 @@
-"""What every group of settings is made from."""
+"""The base of every group of settings."""
+
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A group of settings; unknown names are errors, and where a word is due a number is one."""
+    """A group of settings; unknown names are errors, and a number is also accepted as a text."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -13,3 +15,17 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    def replace(self, **values: Any) -> Self:
+        """Return a copy with other values, which are not checked.
+
+        Example:
+            >>> from tailorbird.config import Config
+            >>> Config().replace(train={"seed": 2}, output="run").train.seed
+            2
+        """
+        for name, value in values.items():
+            inner = getattr(self, name)
+            if isinstance(inner, Section) and isinstance(value, dict):
+                values[name] = inner.replace(**value)
+        return self.model_copy(update=values)

@@ -96,8 +96,7 @@ def _with_arms(config: Config, task: TaskName) -> Config:
             else f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}",
             f"choose among: {', '.join(names)}",
         )
-    compare = config.compare.model_copy(update={"methods": arms})
-    config = config.model_copy(update={"compare": compare})
+    config = config.replace(compare={"methods": arms})
     _check_options(config, arms)
     return config
 
@@ -333,8 +332,7 @@ class _Bench:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return ArmReport(name, "skipped", "the budget was used up by the arms before it")
         config = for_arm(self.config, name) if name in METHODS else self.config
-        seeded = config.train.model_copy(update={"seed": seed})
-        config = config.model_copy(update={"train": seeded})
+        config = config.replace(train={"seed": seed})
         job = ArmJob(name, config, self.prepared.split, place, deadline=self.deadline)
         report = run_apart(self.runner, job)
         if report.status != "ok":

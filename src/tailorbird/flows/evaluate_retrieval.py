@@ -126,9 +126,7 @@ def judge_open(
     """As `judge`, for an open knowledge base; `questions` are the scored and the tuning ones."""
     started = time.time()
     test, train = questions
-    retrieval = config.retrieve.model_copy(
-        update={"candidates": max(_DEPTH, config.retrieve.candidates)}
-    )
+    retrieval = config.retrieve.replace(candidates=max(_DEPTH, config.retrieve.candidates))
     retriever = Retriever(kb, retrieval)
     result = judge_questions(retriever, test, train)
     best = list(result.each)[-1]

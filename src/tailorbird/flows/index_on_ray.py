@@ -202,7 +202,7 @@ def _read(task: ShardTask) -> list[FileResult]:
             paths.append(path)
         notes = zip(paths, task.earlier, strict=True)
         earlier = {source_of(path): note for path, note in notes if note is not None}
-        config = task.config.model_copy(update={"workers": 1})
+        config = task.config.replace(workers=1)
         results = read_files(paths, config, earlier)
         return [
             renamed_result(result, source)

@@ -131,8 +131,7 @@ def _trained(
     """Return the folder of one training on `size` examples, which is run if missing."""
     config = for_arm(config, arm) if arm in METHODS else config
     seed = config.train.seed + number
-    train = config.train.model_copy(update={"seed": seed})
-    config = config.model_copy(update={"train": train})
+    config = config.replace(train={"seed": seed})
     folder = RunFolder(place.run.file(f"{CURVE}/{arm}-{size}-{seed}"))
     job = ArmJob(arm, config, split, folder, deadline=place.deadline)
     report = run_apart(place.runner, job, sorted(_order(split.train, split.task, seed)[:size]))

@@ -126,7 +126,7 @@ def with_default_model(config: Config, split: Split) -> Config:
     if has_head(split.task) or "name" in config.model.model_fields_set:
         return config
     log.say(f"model: {WRITER}, as no --model was given and the task is to generate answers")
-    return config.model_copy(update={"model": config.model.model_copy(update={"name": WRITER})})
+    return config.replace(model={"name": WRITER})
 
 
 def _propose_siblings(data: DataConfig) -> None:
@@ -156,5 +156,4 @@ def bundled_example(config: Config) -> Config:
         )
     files = {part: str(folder / f"{part}.csv") for part in ("train", "validation", "test")}
     columns = {"text": "text", "label": "label", "group": config.data.group or "template"}
-    data = config.data.model_copy(update=files | columns)
-    return config.model_copy(update={"data": data})
+    return config.replace(data=files | columns)

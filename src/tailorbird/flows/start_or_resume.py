@@ -84,16 +84,14 @@ def saved_config(folder: RunFolder, config: Config) -> Config:
     if ignored:
         log.warn(f"continuing with the run's own settings; ignored: {', '.join(ignored)}")
     sections = {
-        section: getattr(saved, section).model_copy(
-            update={
-                name: getattr(getattr(config, section), name)
-                for name in names
-                if name in getattr(config, section).model_fields_set or name in _OF_COMMAND
-            }
-        )
+        section: {
+            name: getattr(getattr(config, section), name)
+            for name in names
+            if name in getattr(config, section).model_fields_set or name in _OF_COMMAND
+        }
         for section, names in _WHERE.items()
     }
-    return saved.model_copy(update={"output": config.output, **sections})
+    return saved.replace(output=config.output, **sections)
 
 
 def _check_code(folder: RunFolder, saved: Config, config: Config) -> None:

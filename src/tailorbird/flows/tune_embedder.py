@@ -298,7 +298,7 @@ def _learn(
 def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
     """Return the settings with a peak learning rate: the user's, else LoRA's or `rate`."""
     usual = rate if method_spec(settings.method).trains_all else LORA_RATE
-    return settings.model_copy(update={"learning_rate": settings.learning_rate or usual})
+    return settings.replace(learning_rate=settings.learning_rate or usual)
 
 
 def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:

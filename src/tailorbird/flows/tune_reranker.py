@@ -56,8 +56,7 @@ def tune_reranker(
             "leave it at its default, or give 4",
         )
     if "hard_negatives" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"hard_negatives": NEGATIVES})
-        config = config.model_copy(update={"retriever": settings})
+        config = config.replace(retriever={"hard_negatives": NEGATIVES})
     device = choose(config.model.device, config.model.precision)
     folder.write(CONFIG, dump_config(config))
     embedder = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
@@ -135,7 +134,7 @@ def _learn(
     model = load_reranker(base, device, settings.max_tokens)
     # Weights are averaged only with an existing reranker: a new head is random.
     shares = settings.averages if config.retrieve.reranker else (1.0,)
-    settings = settings.model_copy(update={"averages": shares})
+    settings = settings.replace(averages=shares)
     work = RerankerWork(model, data.pairs, settings)
     return fit_and_save(
         model, work, validation.score, with_rate(settings, RATE), device, folder,

@@ -126,8 +126,7 @@ def _reranker(
 ) -> RetrieverReport:
     from tailorbird.flows.tune_reranker import tune_reranker
 
-    in_use = config.retrieve.model_copy(update={"reranker": reranker_name(config.retrieve, kb)})
-    config = config.model_copy(update={"retrieve": in_use})
+    config = config.replace(retrieve={"reranker": reranker_name(config.retrieve, kb)})
     report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
     if report.sections.published:
         copy = _copy_model(kb, model, "rerankers")

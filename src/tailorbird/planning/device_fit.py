@@ -48,8 +48,7 @@ class Planner:
         if key not in self._plans:
             values = dict(changes)
             length = min(values.pop("max_length", self.work.length), self.work.length)
-            config = for_arm(self.config, method)
-            config = config.model_copy(update={"train": config.train.model_copy(update=values)})
+            config = for_arm(self.config, method).replace(train=values)
             work = Work(**{**vars(self.work), "length": length})
             self._plans[key] = plan_memory(self.shape, config, work, place.device)
         return self._plans[key]

@@ -85,8 +85,7 @@ def _attached(
     loaded = sum(p.numel() for p in base.model.parameters())
     quantised = list(_quantised(base)) if method.spec.quantises or shape.stored_bits else []
     # An initialisation that reads weights has the same shapes as any other.
-    plain = config.method.model_copy(update=dict.fromkeys(method.spec.reads_weights))
-    model = method.attach(base, config.model_copy(update={"method": plain}))
+    model = method.attach(base, config.replace(method=dict.fromkeys(method.spec.reads_weights)))
     model.train()
     set_dropout(model, settings.dropout)
     values = _weights(model, quantised, shape, config)

@@ -43,8 +43,7 @@ def within_memory(job: ArmJob) -> ArmJob:
     if not config.train.check_memory:
         return job
     if config.train.shard and launched():  # by a launcher, whose number no setting says
-        train = config.train.model_copy(update={"processes": int(os.environ["WORLD_SIZE"])})
-        config = config.model_copy(update={"train": train})
+        config = config.replace(train={"processes": int(os.environ["WORLD_SIZE"])})
     try:
         device = choose(config.model.device, config.model.precision)
         place, words = _room(device, job.config.train.processes)
@@ -80,8 +79,7 @@ def _decided(
             f"{need}: it is trained with {' '.join(fit.change)}, which needs about "
             f"{gib(fit.changed_bytes)} and learns the same"
         )
-        train = job.config.train.model_copy(update=dict(fit.values))
-        return replace(job, config=job.config.model_copy(update={"train": train}))
+        return replace(job, config=job.config.replace(train=dict(fit.values)))
     if fit.bytes <= place.capacity_bytes:
         log.warn(f"{need}: that is tight, and it may be ended for lack of memory")
         return job

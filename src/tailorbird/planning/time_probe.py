@@ -113,15 +113,8 @@ def _measured(
     with tempfile.TemporaryDirectory() as place:
         cut = shape.config if layers == shape.layers else with_depth(shape.config, layers)
         _save_random(cut, work, Path(place) / "model", config)
-        config = config.model_copy(
-            update={
-                "model": config.model.model_copy(update={"name": str(Path(place) / "model")}),
-                "train": config.train.model_copy(
-                    update={"batch_size": rows, "epochs": 1.0, "tensorboard": False,
-                            "evaluate_every": 10**6}
-                ),
-            }
-        )  # fmt: skip
+        train = {"batch_size": rows, "epochs": 1.0, "tensorboard": False, "evaluate_every": 10**6}
+        config = config.replace(model={"name": str(Path(place) / "model")}, train=train)
         return _pace(config, work, device, rows, Path(place) / "run")
 
 
@@ -134,9 +127,7 @@ def _pace(config: Config, work: Work, device: Device, rows: int, place: Path) ->
     trained = train(model, job)
     each = rows / trained.examples_per_second
     pairs = max(1, min(_MOST_STEPS, round(_SECONDS / each)) // 2)
-    config = config.model_copy(
-        update={"train": config.train.model_copy(update={"epochs": float(pairs)})}
-    )
+    config = config.replace(train={"epochs": float(pairs)})
     began = time.perf_counter()
     _, job = synthetic_job(config, work, device, place / "next", model)
     start = time.perf_counter() - began
@@ -244,5 +235,5 @@ def _save_random(cut: Any, work: Work, place: Path, config: Config) -> None:
 
     kind: Any = AutoModel if work.target is not None else AutoModelForCausalLM
     kind.from_config(cut, dtype=torch.bfloat16).save_pretrained(place)
-    usual = config.model.model_copy(update={"name": "builtin:minilm", "revision": None})
+    usual = config.model.replace(name="builtin:minilm", revision=None)
     load_tokenizer(usual).save_pretrained(place)

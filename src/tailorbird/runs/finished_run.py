@@ -84,8 +84,7 @@ def run_config(folder: RunFolder, *, trust: bool) -> Config:
         config = load_config(folder.file(CONFIG))
     except UserError as error:
         raise damaged(folder.file(CONFIG), error.problem) from error
-    model = config.model.model_copy(update={"trust_remote_code": trust})
-    return config.model_copy(update={"model": model})
+    return config.replace(model={"trust_remote_code": trust})
 
 
 def circumstances(config: Config, command: str, started: float) -> dict[str, Any]:

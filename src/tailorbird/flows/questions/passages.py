@@ -29,7 +29,7 @@ class Finder:
     names: Names
 
     def __post_init__(self) -> None:
-        alone = self.config.retrieve.model_copy(update={"neighbours": 0})
+        alone = self.config.retrieve.replace(neighbours=0)
         self.retriever = Retriever(self.kb, alone)
         self.seconds = 0.0
 

@@ -146,7 +146,7 @@ def _split(
     counts = ", ".join(
         f"{len(getattr(split, part)):,} {part}" for part in ("train", "validation", "test")
     )
-    config = config.model_copy(update={"questions": settings.model_copy(update={"split": by})})
+    config = config.replace(questions={"split": by})
     return split, config, (f"{counts} questions (questions.train, questions.test)",)
 
 
@@ -204,12 +204,10 @@ def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[Knowled
     if settings.store is not None and settings.documents is None:
         kb = KnowledgeFolder.open(Path(settings.store))
     else:
-        index_settings = config.index
-        if index_settings.chunk_tokens is None and settings.store is None:
+        if config.index.chunk_tokens is None and settings.store is None:
             # Short chunks, so that several fit into a prompt.
-            index_settings = index_settings.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
-        config = config.model_copy(update={"index": index_settings})
-        kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), index_settings)
+            config = config.replace(index={"chunk_tokens": _SHORT_CHUNKS})
+        kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), config.index)
     embedder = config.index.embedder
     if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
         raise UserError(

@@ -113,7 +113,7 @@ def _sized(config: Config, step: tuple[int, int, int]) -> Config:
     names = ("test", "train", "prompt_tokens")
     explicit = settings.model_fields_set
     change = {name: n for name, n in zip(names, step, strict=True) if name not in explicit}
-    return config.model_copy(update={"questions": settings.model_copy(update=change)})
+    return config.replace(questions=change)
 
 
 def _amounts(config: Config, count: int, step: tuple[int, int, int]) -> Amounts:
