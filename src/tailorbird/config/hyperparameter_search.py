@@ -1,4 +1,4 @@
-"""Settings of the search for settings."""
+"""Settings of the hyperparameter search."""
 
 import math
 from itertools import product
@@ -62,13 +62,13 @@ class SearchConfig(Section):
     """Hyperparameter search; see docs/search.md."""
 
     trials: int | None = Field(None, ge=1)
-    """Number of trainings; none: no search. The first uses the settings unchanged."""
+    """Number of trainings, the first with the settings unchanged; default: no search."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """tpe: sample where earlier trials were good (Bergstra et al. 2011). random. grid: every
-    combination once; ranges need a step."""
+    """tpe: sample where earlier trials were good (Bergstra et al. 2011). random: sample anywhere.
+    grid: every combination once; ranges need a step."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """Prune trials that are behind at a validation. median: behind half of the others. hyperband:
-    successive halving (arXiv 1603.06560). none: never."""
+    """When a trial is stopped early. median: its validation score is below the median of the
+    others. hyperband: successive halving (arXiv 1603.06560). none: never."""
     seed: int = Field(1, ge=0)
     """Sampling seed."""
     space: Space | None = None

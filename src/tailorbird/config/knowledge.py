@@ -1,4 +1,4 @@
-"""Settings of knowledge bases: index, retrieve, ask, tune the retriever."""
+"""Settings of knowledge bases and of questions: index, retrieve, ask, tune the retriever."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ class KnowledgeConfig(Section):
     """Where a knowledge base is stored."""
 
     store: str | None = None
-    """`files`: in its own folder; `lancedb`: there too, in LanceDB's tables, as in earlier
+    """`files`: in its own folder; `lancedb`: there too, as LanceDB tables, the format of earlier
     versions; `postgresql://USER@HOST:PORT/DATABASE?schema=NAME`: on a server that several hosts
-    write. Default: the knowledge base's own, files for a new one."""
+    write. Default: where the knowledge base is; a new one is stored in files."""
 
     @field_serializer("store", when_used="json")
     def _without_password(self, store: str | None) -> str | None:
@@ -34,8 +34,8 @@ class IndexConfig(Section):
     overlap_tokens: int = Field(32, ge=0)
     """Tokens of the previous chunk that a chunk repeats."""
     include: tuple[str, ...] = ()
-    """Globs of the files to read in folders; default: all. Unreadable files are named with the
-    reason."""
+    """Globs of the files to read in folders; default: all. Files that cannot be read are listed,
+    each with the reason."""
     exclude: tuple[str, ...] = ()
     """Globs of files and folders to exclude, besides hidden ones and those in .gitignore and
     .tailorignore."""
@@ -43,20 +43,21 @@ class IndexConfig(Section):
     """Follow links in folders that lead out of them or to hidden files; other links are always
     followed."""
     text: str | None = None
-    """CSV, JSONL: column with the text; guessed if clear."""
+    """CSV, JSONL: column with the text; default: guessed from the columns' names, else all."""
     title: str | None = None
-    """CSV, JSONL: column with the title; guessed if clear."""
+    """CSV, JSONL: column with the title; default: guessed from the columns' names."""
     id: str | None = None
-    """CSV, JSONL: column that identifies a row; guessed if clear, else the row's number."""
+    """CSV, JSONL: column that identifies a row; default: guessed from the columns' names, else the
+    row's number."""
     seconds_per_file: float = Field(60.0, gt=0)
-    """Files that take longer to read are skipped, with this reason."""
+    """Seconds to read a file; one that takes longer is skipped, with this reason."""
     max_file_mb: float = Field(200.0, gt=0)
-    """Larger files are skipped, with this reason."""
+    """Largest file, in MB; larger ones are skipped, with this reason."""
     workers: int | None = Field(None, ge=1)
     """Processes that read files; default: one per core, at most four."""
     worker_memory_mb: float = Field(2048.0, ge=256)
-    """Memory (address space) of each of these processes; files that need more are skipped, with
-    this reason."""
+    """Memory (address space) of each of these processes, in MB; files that need more are skipped,
+    with this reason."""
 
 
 class RetrieveConfig(Section):
@@ -65,7 +66,7 @@ class RetrieveConfig(Section):
     k: int = Field(5, ge=1)
     """Passages to return."""
     candidates: int = Field(100, ge=1)
-    """Chunks from each search before fusion."""
+    """Hits of each search, dense and words, before fusion."""
     mode: Literal["hybrid", "dense", "words"] = "hybrid"
     """dense: by meaning; words: BM25 over stemmed words; hybrid: both, fused."""
     fusion: Literal["convex", "rrf"] = "convex"
@@ -77,7 +78,7 @@ class RetrieveConfig(Section):
     """Cross-encoder (folder or id) that reranks the best candidates; default: the one that
     `tailor tune --reranker` published, if any; none: no reranking."""
     rerank: int = Field(30, ge=1)
-    """Chunks to rerank."""
+    """Best chunks that the reranker reads."""
     diversity: float = Field(0.0, ge=0, lt=1)
     """Weight of dissimilarity to passages already selected (maximal marginal relevance)."""
     neighbours: int = Field(1, ge=0)
@@ -91,17 +92,17 @@ class AskConfig(Section):
     """Run folder, local model or id that generates the answer; default: none, sentences are
     quoted."""
     endpoint: str | None = None
-    """URL of an OpenAI-compatible server that generates the answer."""
+    """URL of an OpenAI-compatible server that generates the answer; default: none."""
     endpoint_model: str | None = None
     """Model's name at the endpoint; default: the first it lists."""
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable with the endpoint's key."""
     timeout_seconds: float = Field(60.0, gt=0)
-    """How long to wait for the endpoint's first data, and between its data; the whole answer may
-    take half a second more for each of ask.answer_tokens."""
+    """Seconds to wait for the endpoint's first data, and from then on for the next; a whole answer
+    may take half a second more for each of ask.answer_tokens."""
     context_tokens: int | None = Field(None, ge=128)
-    """Context length of the generating model in tokens; default: its own limit; for an endpoint the
-    limit that it lists, else 8,192."""
+    """Context length of the generating model in tokens; default: its own limit; for an endpoint,
+    the limit that it lists, else 8,192."""
     answer_tokens: int = Field(256, ge=1)
     """Longest answer in tokens; the prompt gets the rest of the context."""
     sentences: int = Field(3, ge=1)
@@ -128,15 +129,16 @@ class RetrieverConfig(Section):
     """Source of training pairs: judged queries, titles and headings of the documents, or both;
     auto: both if there are judged queries, else the documents."""
     document_pairs: int = Field(2000, ge=0)
-    """Most pairs made from documents, sampled once."""
+    """Most pairs made from documents; of more, a random sample is used."""
     epochs: float = Field(3.0, gt=0)
     """Passes over the pairs."""
     batch_size: int = Field(64, ge=2)
-    """Pairs per step; every other pair's document is a negative."""
+    """Pairs per step; each pair's negatives are the documents of all others."""
     micro_batch_size: int = Field(16, ge=1)
-    """Texts per forward pass: less memory, same gradients (GradCache, arXiv 2101.06983)."""
+    """Texts per forward pass; a smaller value needs less memory and gives the same gradients
+    (GradCache, arXiv 2101.06983)."""
     learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate; default: 5e-5 (full) or 5e-4 (lora), a reranker's 2e-5."""
+    """Peak learning rate; default: full 5e-5, or 2e-5 for a reranker; lora 5e-4."""
     temperature: float = Field(0.05, gt=0)
     """Similarities are divided by it in the loss: smaller values focus on the hardest negatives."""
     hard_negatives: int = Field(1, ge=0)
@@ -151,18 +153,19 @@ class RetrieverConfig(Section):
     validation_share: float = Field(0.15, gt=0, lt=0.5)
     """Share of the judged queries for early stopping and averaging."""
     held_out_share: float = Field(0.25, gt=0, lt=0.8)
-    """Share of the judged queries for the gate's test; nothing is chosen on them."""
+    """Share of the judged queries for the test that decides about publishing; nothing is chosen on
+    them."""
     validation_documents: int = Field(1000, ge=10)
     """Texts to embed for a validation: the relevant ones and the hardest others."""
     evaluate_every: int | None = Field(None, ge=1)
     """Steps between validations; default: once an epoch."""
     patience: int = Field(2, ge=1)
-    """Stop after this many validations in a row without improvement."""
+    """Validations in a row without improvement after which tuning stops."""
     averages: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """Shares of the tuned weights to try in the mean of old and tuned weights (WiSE-FT, arXiv
     2109.01903); the best on validation is used."""
     significance: float = Field(0.05, gt=0, le=1)
-    """The gate: publish only if the paired test's p-value on held-out queries is below this."""
+    """Publish only if the paired test's p-value on held-out queries is below this."""
     seed: int = Field(1, ge=0)
     """Seed of split, order and dropout."""
 
@@ -176,8 +179,8 @@ class QuestionsConfig(Section):
     """Documents to index first, into the run's own knowledge base: files, folders, globs, separated
     by commas."""
     split: Literal["document", "paragraph", "question"] | None = None
-    """Unit of the split, which stays in one part; default: document if the questions name enough
-    sources, else question."""
+    """What stays in one part when questions are split; default: document if the questions name
+    enough sources, else question."""
     test: int = Field(300, ge=10)
     """Most test questions."""
     train: int | None = Field(None, ge=10)
@@ -191,16 +194,16 @@ class QuestionsConfig(Section):
     answer_tokens: int = Field(48, ge=4)
     """Longest answer in tokens, the same for every arm."""
     shots: int = Field(4, ge=1)
-    """few_shot: training questions with answers before each question."""
+    """few_shot: number of training questions with answers before each question."""
     changed: str | None = None
-    """Folder or file with the documents after a real edit; default: answers are exchanged for
-    others of their kind."""
+    """Folder or file with the documents after a real edit; default: answers in the documents are
+    replaced by others of their kind."""
     substitutions: int = Field(60, ge=0)
-    """Most test questions whose answer is exchanged in the documents; 0: no test of changes."""
+    """Most test questions whose answer is replaced in the documents; 0: no test of changes."""
     price_per_hour: float | None = Field(None, ge=0)
-    """Price of one hour of this machine; the report then shows prices."""
+    """Price of one hour of this machine, in any currency; the report then shows prices."""
     seed: int = Field(1, ge=0)
-    """Seed of the split, the order of passages and the exchange of answers."""
+    """Seed of the split, the order of passages and the replacement of answers."""
 
 
 class RaftConfig(Section):
@@ -213,6 +216,7 @@ class RaftConfig(Section):
     """Shares of the rows with the right passage to try on validation, each with its own training,
     such as `[0.6, 0.8, 1]`; default: only 1 - raft.missing."""
     no_oracle: Literal["abstain", "answer"] = "abstain"
-    """Target if no passage holds the answer: abstain, or the answer, as in the paper."""
+    """What the model learns to answer if no passage holds the answer: that it does not know
+    (abstain), or the answer, as in the paper."""
     quote: bool = True
     """Learn to quote the sentence with the answer before the answer."""

@@ -1,4 +1,4 @@
-"""The table of methods, and the settings that it makes: a method's own options lie in its leaf."""
+"""The table of methods, and the section of settings with the options of all of them."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -106,7 +106,7 @@ class _MethodConfig(Section):
     """The fine-tuning method and its options; an option that it does not have is an error."""
 
     name: str = "lora"
-    """A method of the table."""
+    """The method."""
 
     @property
     def own_options(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every setting there is; a field's docstring is its help, its docs entry and its error text."""
+"""All settings; a field's docstring is its help, its docs entry and its error text."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,11 +33,13 @@ class ModelConfig(Section):
     name: str = "builtin:minilm"
     """Hugging Face id, local folder, `builtin:minilm` (all-MiniLM-L6-v2, 22.7 M parameters, for
     labels), `builtin:tutor` (4 M, for written answers, and the default for them) or
-    `builtin:smollm2` (SmolLM2-135M-Instruct, from 4-bit; `tailor doctor` says how to get it)."""
+    `builtin:smollm2` (SmolLM2-135M-Instruct, from 4-bit weights; `tailor doctor` says how to get
+    it)."""
     revision: str | None = None
-    """Branch, tag or commit of a Hugging Face id."""
+    """Branch, tag or commit of a Hugging Face id; default: its main branch."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Number format of matrix products; auto: bf16 if the machine multiplies it fast."""
+    """Number format of matrix products; auto: bf16 if the machine multiplies it fast,
+    else fp32."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto: the fastest available."""
     pairs: Literal["auto", "cross-encoder", "bi-encoder"] = "auto"
@@ -61,7 +63,8 @@ class DataConfig(Section):
     test: str | None = None
     """Test examples, in the same form; default: split off the training rows."""
     max_examples: int | None = Field(None, ge=1)
-    """Rows to use of each part, sampled while reading; the rest is never held in memory."""
+    """Most rows of each part: a random sample, drawn while reading without holding the rest in
+    memory; default: all."""
     on_disk: bool | None = None
     """Keep training rows in the run folder and their tokens in a file, with one batch in memory at
     a time; for labels, answers and plain text. Rows are split by a hash of their text, and not
@@ -81,7 +84,7 @@ class DataConfig(Section):
     numbers, a space, whichever the column has. Regression: the decimal mark, `,` or `.`; default:
     inferred from the column."""
     system: str | None = None
-    """System message put before conversations that have none."""
+    """System message put before conversations that have none; default: none."""
     template: str = "auto"
     """Chat template. auto: the model's own, or `plain` if it has none. plain, alpaca, chatml, raw
     (the text alone), or a file with a Jinja template; it is saved with the tokenizer."""
@@ -96,13 +99,15 @@ class DataConfig(Section):
     test_share: float = Field(0.2, gt=0, lt=0.9)
     """Share of the rows for the test if no file is given."""
     group: str | None = None
-    """Column whose equal values (a user, a document) stay in one part; intervals count their rows
-    as one observation. `near-duplicates`: nearly identical rows form a group."""
+    """Column such as the user or the document: rows with the same value stay in one part, and
+    intervals count them as one observation. `near-duplicates`: nearly identical rows form a group.
+    Default: every row by itself."""
     time: str | None = None
-    """Column of dates or numbers: the earliest rows are for training, the latest for the test."""
+    """Column of dates or numbers: the earliest rows are for training, the latest for the test;
+    default: rows are split at random."""
     folds: int | None = Field(None, ge=2, le=50)
-    """Cross-validation of `tailor tune`: number of runs, each tested on another part of the
-    rows."""
+    """Cross-validation of `tailor tune`: number of runs, each tested on another part of the rows;
+    default: one run with one split."""
     split_seed: int = Field(13, ge=0)
     """Seed of the split, which is the same for every arm."""
     overlap: Literal["drop", "keep", "error"] = "drop"
@@ -129,34 +134,35 @@ class TrainConfig(Section):
     packing: bool = True
     """Generation: pack texts without padding; texts do not attend to each other."""
     learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate."""
+    """Peak learning rate; default: the method's."""
     loss: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber"] = "auto"
     """Classification, tokens: cross_entropy or focal (arXiv 1708.02002); multilabel: bce;
     regression: mse, mae or huber. auto: the first of them."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """Classification: weight of each class in the loss; `balanced`: in inverse proportion to its
-    training rows; or `{label: weight}`, others 1."""
+    training rows; or `{label: weight}`, others 1. Default: 1 for all."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Classification with cross_entropy: this share of the target is spread over all classes."""
     focal_gamma: float = Field(2.0, ge=0)
-    """focal: how strongly examples that are already right are discounted."""
+    """focal: exponent that reduces the loss of examples that are predicted well; 0:
+    cross-entropy."""
     positive_weights: Literal["balanced"] | dict[str, float] | None = None
     """Multilabel: weight of rows with a label relative to rows without it; `balanced`: training
-    rows without the label per row with it, at most 100."""
+    rows without the label per row with it, at most 100. Default: 1."""
     huber_delta: float = Field(1.0, gt=0)
     """huber: number of standard deviations from which the loss grows linearly."""
     layer_decay: float | None = Field(None, gt=0, le=1)
-    """Full fine-tuning: each layer's learning rate as a multiple of that of the layer above (0.9;
-    ULMFiT, arXiv 1801.06146; as in BEiT); the head and all above the layers keep the full rate."""
+    """Full fine-tuning: each layer's learning rate as a multiple of that of the layer above, such
+    as 0.9 (ULMFiT, arXiv 1801.06146; as in BEiT); the head keeps the full rate. Default: 1."""
     optimizer: Literal["adamw", "adamw8bit", "adam", "sgd", "adagrad"] = "adamw"
     """adamw, adamw8bit (bitsandbytes: moments in 8 bits, a quarter of the memory), adam, sgd
     (momentum 0.9) or adagrad."""
     weight_decay: float | None = Field(None, ge=0)
-    """Weight decay of matrices, not of biases and norms."""
+    """Weight decay of matrices, not of biases and norms; default: the method's."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """Shape of the learning rate after the warm-up."""
+    """Learning rate after the warm-up: falls to 0 in a line or a cosine, or stays."""
     warmup: float = Field(0.06, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises."""
+    """Share of the steps over which the learning rate rises to its peak."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
     head_start: bool | None = None
@@ -168,14 +174,14 @@ class TrainConfig(Section):
     evaluate_every: int | None = Field(None, ge=1)
     """Optimizer steps between validations; default: twice an epoch."""
     patience: int = Field(4, ge=1)
-    """Stop after this many validations in a row without improvement."""
+    """Validations in a row without improvement after which training stops."""
     checkpoint_every: int | None = Field(None, ge=1)
     """Optimizer steps between checkpoints; default: one a minute."""
     seed: int = Field(1, ge=0)
     """Seed of initialisation, order and dropout."""
     processes: int = Field(1, ge=1, le=64)
     """Processes that train together, each with its share of every batch, of the cores or with a GPU
-    of its own; torchrun and accelerate launch say it themselves (docs/scale.md)."""
+    of its own (docs/scale.md). torchrun and accelerate launch set the number themselves."""
     shard: bool = False
     """With several processes: split weights, gradients and moments among them (FSDP2); the result
     is the same. Not with qlora (docs/scale.md)."""
@@ -198,7 +204,7 @@ class GenerateConfig(Section):
     top_p: float = Field(1.0, gt=0, le=1)
     """Sample from the fewest tokens that hold this share of the probability."""
     top_k: int | None = Field(None, ge=1)
-    """Sample from this many likeliest tokens."""
+    """Sample from this many likeliest tokens; default: from all."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Sample from tokens whose probability is at least this multiple of the likeliest token's."""
     stop: tuple[str, ...] = ()
@@ -255,24 +261,24 @@ class ServeConfig(Section):
     """Most tokens in a batch of texts, including padding; default: 1,024 on a CPU, else 16,384. A
     longer text runs alone."""
     queue_requests: int = Field(512, ge=1)
-    """Most requests waiting or running for one model; more are refused with 429."""
+    """Most requests waiting or running for one model; further ones are refused with status 429."""
     queue_inputs: int = Field(1024, ge=1)
-    """Most texts waiting for one model; more are refused with 429."""
+    """Most texts waiting for one model; further ones are refused with status 429."""
     queue_tokens: int = Field(262_144, ge=16)
-    """Most tokens waiting for one model; more are refused with 429."""
+    """Most tokens waiting for one model; further ones are refused with status 429."""
     request_inputs: int = Field(256, ge=1)
     """Most texts in one request."""
     request_mb: float = Field(8.0, gt=0)
-    """Largest request body; for an uploaded document index.max_file_mb is the limit."""
+    """Largest request body, in MB; for an uploaded document index.max_file_mb is the limit."""
     chats: int = Field(16, ge=1)
     """Answers that one model generates at once; others wait."""
     answer_tokens: int = Field(1024, ge=1)
-    """Longest answer that a request may ask for."""
+    """Longest answer, in tokens, that a request may ask for."""
     deadline_seconds: float = Field(60.0, gt=0)
-    """A request that takes longer gets 504; an answer being generated ends there."""
+    """A request that takes longer gets status 504; an answer being generated ends there."""
     stall_seconds: float = Field(8.0, gt=0)
-    """A worker that shows no sign of life for this time is replaced; batches that take longer at
-    the measured speed get ten times their time."""
+    """A worker that does not respond for this time is replaced; a batch that should take longer, by
+    the measured speed, gets ten times its expected time."""
     drain_seconds: float = Field(30.0, ge=0)
     """Time for running requests to finish after SIGTERM."""
 
@@ -291,16 +297,18 @@ class CompareConfig(Section):
     """How far behind the best a cheaper arm may be and still be recommended: a share of a score
     whose maximum is 1 (0.02 is 2 points), else of the best score."""
     budget_minutes: float | None = Field(None, gt=0)
-    """Wall-clock minutes for all arms together; arms that do not fit are skipped."""
+    """Wall-clock minutes for all arms together; arms that would not finish by then are skipped.
+    Default: no limit."""
     jobs: int = Field(1, ge=1, le=256)
     """Arms that run in parallel on this machine, each on its part of the cores or on its own GPU,
     if memory allows (docs/scale.md)."""
     curve: str | None = None
     """Forecast the gain from more labels by training this arm on parts of the data; auto: probe, or
-    lora for written answers (docs/plan.md)."""
+    lora for written answers (docs/plan.md). Default: no forecast."""
     ray: str | None = None
     """Address of a Ray cluster whose nodes run arms, seeds and trials: HOST:PORT, or auto for the
-    cluster of this machine. `tailor tune --search` uses it too."""
+    cluster of this machine. `tailor tune --search` uses it too. Default: this machine
+    alone."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -324,13 +332,13 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     """The base model."""
     data: DataConfig = DataConfig()
-    """The examples."""
+    """Where the examples are and how they are read and split."""
     method: MethodConfig = MethodConfig()
     """The method and its options."""
     train: TrainConfig = TrainConfig()
-    """The loop."""
+    """The training loop."""
     search: SearchConfig = SearchConfig()
-    """The search for settings."""
+    """The hyperparameter search."""
     generate: GenerateConfig = GenerateConfig()
     """How answers are generated."""
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -338,23 +346,23 @@ class Config(Section):
     rag: RagConfig = RagConfig()
     """Retrieval of labelled neighbours."""
     knowledge: KnowledgeConfig = KnowledgeConfig()
-    """Where a knowledge base lies."""
+    """Where a knowledge base is stored."""
     index: IndexConfig = IndexConfig()
-    """How documents become a knowledge base."""
+    """How documents become chunks of a knowledge base."""
     retrieve: RetrieveConfig = RetrieveConfig()
-    """How passages are found."""
+    """How chunks are retrieved for a question."""
     ask: AskConfig = AskConfig()
-    """How questions are answered."""
+    """How a question is answered from the retrieved passages."""
     retriever: RetrieverConfig = RetrieverConfig()
-    """How the retriever is tuned."""
+    """How the embedder or the reranker of a knowledge base is tuned."""
     serve: ServeConfig = ServeConfig()
-    """How all that is served."""
+    """How runs and knowledge bases are served over HTTP."""
     compare: CompareConfig = CompareConfig()
-    """The comparison."""
+    """What `tailor compare` runs."""
     questions: QuestionsConfig = QuestionsConfig()
-    """A comparison on questions."""
+    """A comparison on questions about documents."""
     raft: RaftConfig = RaftConfig()
-    """Tuning on passages."""
+    """RAFT: tuning on questions with their retrieved passages."""
     output: str | None = None
     """Folder of the run; default: `runs/<verb>-<data>-<number>`."""
 
