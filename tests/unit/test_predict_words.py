@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tailorbird.cli.predictions_csv import write_answers
+from tailorbird.cli.predictions_csv import write_blocks
 from tailorbird.errors import UserError
 from tailorbird.flows.predict import named_file
 
@@ -77,14 +77,14 @@ def test_a_files_own_columns_stay(tmp_path: Path, capsys: pytest.CaptureFixture[
     }
     answer: dict[str, Any] = {"text": "-good", "label": "=a", "confidence": 0.75, "row": row}
     answer["probabilities"] = {"a": 0.75}
-    write_answers([answer], tmp_path / "out.csv", raw=False)
+    write_blocks([[answer]], (), tmp_path / "out.csv", raw=False)
     head, line = (tmp_path / "out.csv").read_text().splitlines()
     assert head == (
         "text,predicted,confidence,p(a),new_predicted,new_new_predicted,new_confidence,new_p(a)"
     )
     assert line == "'-good,mine,high,1,2,'=a,0.750000,0.750000"
     assert "new_confidence (the file has confidence)" in capsys.readouterr().err
-    write_answers([answer], tmp_path / "out.csv", raw=True)
+    write_blocks([[answer]], (), tmp_path / "out.csv", raw=True)
     assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("-good,mine,high,1,2,=a,")
 
 
@@ -97,9 +97,9 @@ def test_a_files_own_columns_stay(tmp_path: Path, capsys: pytest.CaptureFixture[
     ],
 )
 def test_numbers_and_several_labels(answer: dict[str, Any], head: str, tmp_path: Path) -> None:
-    write_answers([{"text": "t", **answer}], tmp_path / "out.csv", raw=False)
+    write_blocks([[{"text": "t", **answer}]], (), tmp_path / "out.csv", raw=False)
     assert (tmp_path / "out.csv").read_text().splitlines()[0] == f"text,{head}"
     written = {"prompt": "p", "text": "said", "row": {"answer": "mine", "question": "p"}}
-    write_answers([written], tmp_path / "out.csv", raw=False)
+    write_blocks([[written]], (), tmp_path / "out.csv", raw=False)
     table = (tmp_path / "out.csv").read_text()
     assert table == "answer,question,new_answer\nmine,p,said\n"

@@ -88,19 +88,15 @@ def _find(conversation: Any, text: str, where: str | None, json: bool) -> None:
 def _answer(conversation: Any, text: str, where: str | None, json: bool) -> None:
     """Answer one question; a model's text is streamed, then the checked answer is shown."""
     live = conversation.answerer.writer is not None and sys.stderr.isatty() and not json
-    pieces = list(_print_stream(conversation.stream(text, where), live))
+    pieces: list[Any] = []
+    for piece in conversation.stream(text, where):
+        pieces.append(piece)
+        if live and isinstance(piece, str):
+            print(terminal.escape(piece), end="", flush=True, file=sys.stderr)
     answer = pieces.pop()
     if live and pieces:
         print("\n\n-- checked --", file=sys.stderr)
     print(terminal.as_json(asdict(answer))) if json else show_answer(answer)
-
-
-def _print_stream(pieces: Any, live: bool) -> Any:
-    """Yield pieces of text and the answer, after printing the text."""
-    for piece in pieces:
-        if live and isinstance(piece, str):
-            print(terminal.escape(piece), end="", flush=True, file=sys.stderr)
-        yield piece
 
 
 def _questions() -> Any:

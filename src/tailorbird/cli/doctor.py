@@ -1,18 +1,12 @@
 """`tailor doctor`."""
 
 import sys
-from typing import Annotated
-
-import typer
 
 from tailorbird import terminal
 from tailorbird.cli import shared_options as options
 
 
-def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: options.Debug = False,
-) -> None:
+def doctor(json: options.Json = False, debug: options.Debug = False) -> None:
     """Show what this machine has, what is missing, and how to fix it.
 
     Example: `tailor doctor`

@@ -30,7 +30,7 @@ def export(
         typer.Option("--vllm", help="Check the run for vLLM and print the command that serves it."),
     ] = False,
     trust_remote_code: options.TrustCode = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Export a run for other programs, and measure how far its answers drift.

@@ -73,8 +73,10 @@ def index(
     with KnowledgeFolder(Path(store), start, repairing=repair, store=place) as kb:
         result = _change(kb, repair, rollback, embedder, remove)
         if paths:
-            report = flow.index(kb, paths, _settings(kb, own), sync, whole.compare.ray)
-            result["indexed"] = report.to_json()
+            # The command's settings override those of the knowledge base.
+            changes = {name: getattr(own, name) for name in own.model_fields_set}
+            settled = kb.settings.model_copy(update=changes)
+            result["indexed"] = flow.index(kb, paths, settled, sync, whole.compare.ray).to_json()
         result |= _look(kb, list_, stats, verify)
         if move_to:
             result["moved"] = maintenance.move_to(kb, move_to)
@@ -113,8 +115,3 @@ def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
         check = maintenance.verify(kb)
         result["verified"] = {"ok": not check.problems} | asdict(check)
     return result
-
-
-def _settings(kb: Any, own: Any) -> Any:
-    """Return the command's settings merged over those of the knowledge base."""
-    return kb.settings.model_copy(update={n: getattr(own, n) for n in own.model_fields_set})

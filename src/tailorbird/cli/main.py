@@ -18,7 +18,6 @@ from tailorbird.version import __version__
 
 app = typer.Typer(
     name="tailor",
-    help="Adapt a language model to your data by every method, and show which is best.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -10,7 +10,7 @@ import typer
 from tailorbird import terminal
 from tailorbird.cli import shared_options as options
 from tailorbird.cli.flags_to_config import refuse
-from tailorbird.cli.predictions_csv import write_answers, write_blocks
+from tailorbird.cli.predictions_csv import write_blocks
 from tailorbird.cli.show_results import say_one
 
 
@@ -89,4 +89,4 @@ def predict(
     elif live:
         say_one(answers[0])
     else:
-        write_answers(answers, output, raw=raw)
+        write_blocks([answers], (), output, raw=raw)

@@ -8,11 +8,6 @@ from typing import Any
 from tailorbird import log, terminal
 
 
-def write_answers(answers: list[dict[str, Any]], output: Path | None, *, raw: bool) -> None:
-    """Write predictions beside the columns of their rows as CSV; see `write_blocks`."""
-    write_blocks([answers], (), output, raw=raw)
-
-
 def write_blocks(
     blocks: Iterable[list[dict[str, Any]]],
     columns: Sequence[str],

@@ -1,11 +1,18 @@
-"""API keys of the server, stored as hashes, with their scopes."""
+"""API keys of the server, stored as hashes, and the scopes that routes need.
 
+Once there are keys, every path requires one: routes are listed here only if they need more or less
+than the scope `ask`.
+"""
+
+import base64
+import binascii
 import hashlib
 import json
 import os
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hmac import compare_digest
 from pathlib import Path
@@ -17,6 +24,8 @@ SCOPES = ("ask", "admin", "health")
 """ask: predict, chat, embed, search, ask. admin: also change documents and models. health: the
 health and metrics routes alone."""
 _PREFIX = "tb-"
+_HEALTH = frozenset({"/health", "/livez", "/readyz", "/metrics", "/version"})
+_ADMIN = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/corrections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +156,25 @@ class Keys:
             file.write(words)
         fresh.replace(self.path)
         self._stamp = None
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return the scope that a request needs."""
+    if path in _HEALTH:
+        return "health"
+    changes = method in ("PUT", "DELETE") or path.startswith(_ADMIN)
+    return "admin" if changes else "ask"
+
+
+def key_in(headers: Mapping[str, str]) -> str:
+    """Return a request's key: a bearer token, or the password of Basic authentication."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            plain = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+        return plain.partition(":")[2]
+    return headers.get("x-api-key", "")

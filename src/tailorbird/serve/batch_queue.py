@@ -16,10 +16,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from tailorbird.config.schema import ServeConfig
 from tailorbird.processes import choose_threads
 from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.prometheus import PrometheusCounters
@@ -29,24 +31,6 @@ LOOKAHEAD = 256
 """The most texts that are sorted by length together."""
 _FIRST_RATE = 2000.0
 _SMOOTHING = 0.2
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """The limits of a model's queue and its batches.
-
-    Attributes:
-        inputs: Most waiting texts.
-        tokens: Most waiting tokens.
-        batch_tokens: Tokens of a batch, padding included.
-        stall_seconds: Time without progress after which a worker is replaced.
-    """
-
-    requests: int
-    inputs: int
-    tokens: int
-    batch_tokens: int
-    stall_seconds: float
 
 
 @dataclass(eq=False)
@@ -99,18 +83,19 @@ class BatchQueue(SupervisedQueue):
     Args:
         name: The model's, a label of the counters.
         compute: Maps texts to one output per text, in a sequence or an array.
-        limits: Limits of the queue and the batches.
+        limits: Limits of the queue and the batches; `batch_tokens` must be set.
         counters: Counts batches.
         workers: Number of batches computed at the same time.
         own_threads: Whether each worker uses a single thread while others work.
     """
 
     def __init__(
-        self, name: str, compute: Callable[[list[Any]], Any], limits: QueueLimits,
+        self, name: str, compute: Callable[[list[Any]], Any], limits: ServeConfig,
         counters: PrometheusCounters, workers: int = 1, own_threads: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(name, counters)
-        self.limits, self._compute = limits, compute
+        assert limits.batch_tokens is not None
+        self.limits, self._compute, self._batch_tokens = limits, compute, limits.batch_tokens
         self._queue: deque[Item] = deque()
         self._batches: deque[list[Item]] = deque()
         self._requests = self._inputs = self._tokens = 0
@@ -133,28 +118,19 @@ class BatchQueue(SupervisedQueue):
         Raises:
             RequestFault: Too much waits (429), no worker (503), too late (504), or a failure.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-
-        def settle(error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
-        def finish(error: BaseException | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the server ended meanwhile
-                loop.call_soon_threadsafe(settle, error)
-
-        job = QueuedTexts(inputs, tokens, time.monotonic() + seconds, finish)
         if not inputs:
             return []
+        future = Future[None]()
+
+        def finish(error: BaseException | None) -> None:
+            with contextlib.suppress(InvalidStateError):  # cancelled, or another batch failed
+                future.set_result(None) if error is None else future.set_exception(error)
+
+        job = QueuedTexts(inputs, tokens, time.monotonic() + seconds, finish)
         self._admit(job)
         try:
             async with asyncio.timeout(seconds):
-                await future
+                await asyncio.wrap_future(future)
         except TimeoutError:
             raise RequestFault(504, f"no answer within {seconds:g} s", code="deadline") from None
         finally:
@@ -174,10 +150,10 @@ class BatchQueue(SupervisedQueue):
             RequestFault: Too much waits (429), or the queue is closed (503).
         """
         self._check_open(self._wait())
-        full = self._requests >= self.limits.requests
-        full |= self._inputs + inputs > self.limits.inputs
+        full = self._requests >= self.limits.queue_requests
+        full |= self._inputs + inputs > self.limits.queue_inputs
         # A request larger than the queue runs when nothing else waits.
-        full |= bool(self._inputs) and self._tokens + tokens > self.limits.tokens
+        full |= bool(self._inputs) and self._tokens + tokens > self.limits.queue_tokens
         full |= self._wait() > seconds
         if full:
             raise self._overloaded(self._wait())
@@ -239,7 +215,7 @@ class BatchQueue(SupervisedQueue):
                 return None
             if not self._batches:
                 window = [self._queue.popleft() for _ in range(min(LOOKAHEAD, len(self._queue)))]
-                self._batches.extend(make_batches(window, self.limits.batch_tokens))
+                self._batches.extend(make_batches(window, self._batch_tokens))
             batch = self._batches.popleft()
             self._count(-len(batch), -sum(job.tokens[i] for job, i in batch))
             now = time.monotonic()

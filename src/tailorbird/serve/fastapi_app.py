@@ -38,6 +38,7 @@ _MESSAGES = {
     405: ("this route takes another method", None),
 }
 """Messages and codes of Starlette's own errors."""
+_ERRORS = {"4XX": "The request was refused", "5XX": "The server failed"}
 
 
 def make_app(registry: ModelRegistry, keys: Keys) -> FastAPI:
@@ -62,6 +63,10 @@ def make_app(registry: ModelRegistry, keys: Keys) -> FastAPI:
     app = FastAPI(
         title="tailorbird", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         exception_handlers=dict.fromkeys(errors, _respond_to_error),
+        responses={
+            status: {"description": f'{what}: {{"error": {{"message", "type", "param", "code"}}}}.'}
+            for status, what in _ERRORS.items()
+        },
     )  # fmt: skip
     app.state.registry = registry
     app.state.corrections = routes_corrections.Corrections()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird import log
+from tailorbird.config.schema import ServeConfig
 from tailorbird.models.continuous_batching import Together, make_row
 from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import AnswerRow, TokenOdds
@@ -87,25 +88,17 @@ class GenerationQueue(SupervisedQueue):
 
     Args:
         name: The model's, a label of the counters.
-        model: In evaluation mode.
-        tokenizer: Its tokenizer.
-        device: The device and its number format.
+        answering: The model in evaluation mode, with its `tokenizer` and `device`.
         limits: The `serve` settings: concurrent answers, and the queue.
         counters: Counts tokens.
     """
 
     def __init__(
-        self,
-        name: str,
-        model: Any,
-        tokenizer: Any,
-        device: Any,
-        limits: Any,
-        counters: PrometheusCounters,
+        self, name: str, answering: Any, limits: ServeConfig, counters: PrometheusCounters
     ) -> None:
         super().__init__(name, counters)
-        self._limits = limits
-        self._model, self._tokenizer, self._device = model, tokenizer, device
+        self._limits, self._tokenizer = limits, answering.tokenizer
+        self._model, self._device = answering.model, answering.device
         self._queue: deque[QueuedAnswer] = deque()
         self._seconds, self._step = _FIRST_SECONDS, 0.0
         self._start()

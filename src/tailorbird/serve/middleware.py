@@ -1,12 +1,6 @@
-"""Checks before every route: key, origin, size of the body; and request counting.
-
-Once there are keys, every path requires one: routes are listed here only if they need more or less
-than the scope `ask`.
-"""
+"""Checks before every route: key, origin, size of the body; and request counting."""
 
 import asyncio
-import base64
-import binascii
 import time
 import uuid
 from collections.abc import Mapping
@@ -20,12 +14,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tailorbird import log
 from tailorbird.errors import UserError
-from tailorbird.serve.api_keys import Keys
+from tailorbird.serve.api_keys import Keys, key_in, scope_of
 from tailorbird.serve.error_responses import TEI_PATHS, RequestFault, as_fault
 from tailorbird.serve.prometheus import PrometheusCounters
 
-HEALTH = frozenset({"/health", "/livez", "/readyz", "/metrics", "/version"})
-_ADMIN = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/corrections")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -36,14 +28,6 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-
-
-def scope_of(method: str, path: str) -> str:
-    """Return the scope that a request needs."""
-    if path in HEALTH:
-        return "health"
-    changes = method in ("PUT", "DELETE") or path.startswith(_ADMIN)
-    return "admin" if changes else "ask"
 
 
 class Guard:
@@ -153,20 +137,6 @@ class Guard:
             return message
 
         return read
-
-
-def key_in(headers: Mapping[str, str]) -> str:
-    """Return a request's key: a bearer token, or the password of Basic authentication."""
-    kind, _, value = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip()
-    if kind.lower() == "basic":
-        try:
-            plain = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
-        return plain.partition(":")[2]
-    return headers.get("x-api-key", "")
 
 
 def _error_response(fault: RequestFault, scope: Scope) -> JSONResponse:

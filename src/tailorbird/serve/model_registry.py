@@ -13,7 +13,7 @@ from tailorbird.errors import UserError
 from tailorbird.models.continuous_batching import Together
 from tailorbird.processes import choose_threads
 from tailorbird.records import Answer, Passage
-from tailorbird.serve.batch_queue import BatchQueue, QueueLimits
+from tailorbird.serve.batch_queue import BatchQueue
 from tailorbird.serve.error_responses import no_model, refuse
 from tailorbird.serve.generation_queue import GenerationQueue
 from tailorbird.serve.prometheus import PrometheusCounters
@@ -93,26 +93,14 @@ class ModelRegistry:
 
     # --- opening ------------------------------------------------------------------------------
 
-    def add_run(self, name: str, folder: Path) -> None:
+    def add_run(self, name: str, folder: str | Path) -> None:
         """Open a run; for a comparison, its recommended arm.
 
         Raises:
             UserError: The name is taken, or it cannot be opened.
         """
         self._need_free(name)
-        self.add(name, self.open_run(folder, trust=self._trust))
-
-    def open_run(self, folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
-        """Open a run without serving it yet; it shares weights with served models.
-
-        Args:
-            folder: Of the run.
-            trust: Whether code that came with it may run.
-
-        Raises:
-            UserError: It cannot be opened.
-        """
-        return open_run(folder, self.weights, trust=trust)
+        self.add(name, open_run(Path(folder).expanduser(), self.weights, trust=self._trust))
 
     def add_model(self, name: str, model: str) -> None:
         """Open a base model.
@@ -123,15 +111,14 @@ class ModelRegistry:
         self._need_free(name)
         self.add(name, open_model(model, self.config, self.weights))
 
-    def add_store(self, name: str, folder: Path) -> None:
+    def add_store(self, name: str, folder: str | Path) -> None:
         """Open a knowledge base.
 
         Raises:
             UserError: The name is taken, or it does not exist.
         """
         self._need_free(name)
-        store = ServedStore(folder, self.config, self.weights)
-        slow = self.limits.deadline_seconds
+        store = ServedStore(Path(folder).expanduser(), self.config, self.weights)
 
         def ask(questions: Sequence[StoreQuery]) -> list[Answer]:
             return [store.answer(question) for question in questions]
@@ -139,29 +126,21 @@ class ModelRegistry:
         def search(questions: Sequence[StoreQuery]) -> list[list[Passage]]:
             return [store.search(question) for question in questions]
 
-        # With a generative model, this many answers are batched.
-        many, chats = 1, None
+        # A batch is one question, which may take as long as a request.
+        single = {"batch_tokens": 1, "stall_seconds": self.limits.deadline_seconds}
+        limits, many = self.limits.model_copy(update=single), 1
+        entry = Entry(name, store)
         if store.writer is not None:
-            many, chats = (
-                min(_ASKS, self.limits.chats),
-                self._generation_queue(f"{name}/write", store.writer),
-            )
-            store.write_by(chats)
-
-        ranks = None
+            # Answers to this many questions are generated in one batch.
+            many = min(_ASKS, limits.chats)
+            entry.chats = self._generation_queue(f"{name}/write", store.writer)
+            store.write_by(entry.chats)
         if store.reranker is not None:
-            ranks = self._model_queue(f"{name}/rerank", store.reranker.score_pairs)
-        self.entries[name] = Entry(
-            name,
-            store,
-            ranks=ranks,
-            chats=chats,
-            asks=BatchQueue(name, ask, self._queue_limits(1, slow), self.counters, many),
-            vectors=self._model_queue(f"{name}/embed", store.vectors.embed),
-            searches=BatchQueue(
-                f"{name}/search", search, self._queue_limits(1, slow), self.counters
-            ),
-        )
+            entry.ranks = self._model_queue(f"{name}/rerank", store.reranker.score_pairs)
+        entry.asks = BatchQueue(name, ask, limits, self.counters, many)
+        entry.searches = BatchQueue(f"{name}/search", search, limits, self.counters)
+        entry.vectors = self._model_queue(f"{name}/embed", store.vectors.embed)
+        self.entries[name] = entry
 
     def remove(self, name: str) -> None:
         """Stop serving a model; waiting requests are still computed.
@@ -183,7 +162,7 @@ class ModelRegistry:
         """Serve an open model under a name; its predecessor finishes its requests.
 
         Raises:
-            UserError: It writes, and its memory of a text is no keys and values of every token.
+            UserError: It generates, but keeps no keys and values per token.
         """
         entry = Entry(name, model)
         if isinstance(model, HeadModel):
@@ -206,7 +185,7 @@ class ModelRegistry:
                 "cannot be generated in one batch",
                 "serve another model",
             )
-        return GenerationQueue(name, a.model, a.tokenizer, a.device, self.limits, self.counters)
+        return GenerationQueue(name, a, self.limits, self.counters)
 
     def _model_queue(
         self, name: str, compute: Callable[[Any], Any], *, parallel: bool = True
@@ -216,13 +195,9 @@ class ModelRegistry:
 
         kind = choose(self.config.model.device, self.config.model.precision).kind
         tokens = self.limits.batch_tokens or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
-        limits = self._queue_limits(tokens, self.limits.stall_seconds)
+        limits = self.limits.model_copy(update={"batch_tokens": tokens})
         workers = choose_threads().count if parallel and kind == "cpu" else 1
         return BatchQueue(name, compute, limits, self.counters, workers, own_threads=workers > 1)
-
-    def _queue_limits(self, tokens: int, stall: float) -> QueueLimits:
-        own = self.limits
-        return QueueLimits(own.queue_requests, own.queue_inputs, own.queue_tokens, tokens, stall)
 
     # --- asking ------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from tailorbird.serve.error_responses import RequestFault, refuse
 from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.serve.request_bodies import LoadBody, UnloadBody
 from tailorbird.serve.request_execution import registry_of
+from tailorbird.serve.served_models import open_run
 from tailorbird.serve.supervised_queue import in_own_thread
 
 router = APIRouter()
@@ -32,7 +33,8 @@ async def load(body: LoadBody, request: Request) -> Response:
     if body.lora_name in registry.entries and not body.load_inplace:
         raise refuse("this name is in use: set load_inplace, or unload it", "lora_name", _TAKEN)
     async with registry.opening:
-        model = await asyncio.wrap_future(in_own_thread(partial(registry.open_run, place)))
+        opening = in_own_thread(partial(open_run, place, registry.weights))
+        model = await asyncio.wrap_future(opening)
         registry.add(body.lora_name, model)
         gc.freeze()  # see `uvicorn_server.serve`
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")

@@ -162,8 +162,8 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
 async def search(store: str, body: SearchBody, request: Request) -> Response:
     """Return the passages that match a query best, best first.
 
-    Each has its text, its document (`file_id`, `filename`), its score, and in `attributes` the
-    offsets of its first and last character in the document's text and its page (0: no pages).
+    Each has its text, its document (`file_id`, `filename`), its score, and in `attributes` its
+    offsets in the document's text (`start`, and `end`, exclusive) and its page (0: no pages).
     `max_num_results` is 10 by default. `filters` and `where` are conditions on the documents'
     metadata; if both are present, both apply. Errors: 400 for an empty query or an invalid
     condition, 404 unknown knowledge base, 429 queue full.

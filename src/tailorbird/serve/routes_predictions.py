@@ -207,14 +207,17 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     `/v1/decisions`, but a text longer than the model reads is truncated.
     """
     entry, model = pick_labels(request, body.model, "classification", "multilabel")
+    if body.label is not None and body.label not in model.labels:
+        raise refuse("this is not a label of the run", "label")
     most = min(body.max_words, registry_of(request).limits.request_inputs - 1)
     spans = word_spans(body.input, most)
     without = [body.input[:a] + body.input[b:] for a, b in spans]
     usable = [i for i, text in enumerate(without) if text.strip()]
     texts = [body.input, *(without[i] for i in usable)]
     answers, _ = await compute(request, entry.queue, texts, model, "input", cut=True)
-    label = _explained(body.label, model, answers[0])
-    whole = answers[0].probabilities[label]
+    probabilities = answers[0].probabilities
+    label = body.label or max(probabilities, key=probabilities.__getitem__)
+    whole = probabilities[label]
     effects = dict.fromkeys(range(len(spans)), 0.0)
     effects |= {
         i: whole - answer.probabilities[label]
@@ -231,7 +234,7 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     return JSONResponse(
         {
             "model": entry.name, "label": label, "probability": whole,
-            "probabilities": answers[0].probabilities, "words": words, "neighbours": near,
+            "probabilities": probabilities, "words": words, "neighbours": near,
         }
     )  # fmt: skip
 
@@ -247,15 +250,6 @@ async def _neighbours(
     length = min(model.count(text), model.longest)
     (examples,) = await in_queue(request, entry.near, [text], [length])
     return examples
-
-
-def _explained(label: str | None, model: HeadModel, answer: Any) -> str:
-    if label is None:
-        probabilities: dict[str, float] = answer.probabilities
-        return max(probabilities, key=probabilities.__getitem__)
-    if label not in model.labels:
-        raise refuse("this is not a label of the run", "label")
-    return label
 
 
 # --- positions of words ---------------------------------------------------------------------

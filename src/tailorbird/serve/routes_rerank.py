@@ -109,11 +109,11 @@ async def rerank(body: RerankBody, request: Request) -> Response:
     """Rank documents by relevance to a query, in the format of vLLM and Jina.
 
     Returns the `top_n` best documents, or all, each with its `index` in the request and its
-    `relevance_score`, best first, and the number of tokens. The score is the output of the
-    knowledge base's cross-encoder; without one, the cosine similarity (-1 to 1) of query and
-    document; of a run that predicts one number for two texts, this number. Errors: 400 for an
-    empty text, too many texts, or texts longer than the model reads; 404 unknown model; 429 queue
-    full; 504 not done within `serve.deadline_seconds`.
+    `relevance_score`, best first, and the number of tokens. The score is that of the knowledge
+    base's cross-encoder (0 to 1; longer documents are truncated); without one, the cosine
+    similarity of query and document (-1 to 1); of a run that predicts one number for two texts,
+    this number. Errors: 400 for an empty text, too many texts, or a text longer than the model
+    reads; 404 unknown model; 429 queue full; 504 not done within `serve.deadline_seconds`.
     """
     results, name, tokens = await _ranked(body, request)
     if body.return_documents is not False:

@@ -1,4 +1,4 @@
-"""Served runs, base models and knowledge bases; the only place that opens them."""
+"""Served runs and base models: how they are opened, and the interface that the routes use."""
 
 import copy
 from collections.abc import Callable, Sequence

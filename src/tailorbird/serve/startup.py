@@ -3,10 +3,9 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tailorbird import log
 from tailorbird.errors import Faults, UserError
@@ -56,24 +55,17 @@ def open_places(registry: ModelRegistry, runs: Iterable[NamedPlace], stores: Ite
         UserError: Something cannot be opened, or two have one name.
     """
     faults = Faults()
-    kinds: tuple[tuple[Iterable[NamedPlace], Callable[[str, Any], None], type], ...] = (
-        (runs, registry.add_run, Path),
-        (stores, registry.add_store, Path),
-        (models, registry.add_model, str),
-    )
-    for pairs, add, kind in kinds:
-        for name, place in pairs:
-            began, before = time.perf_counter(), registry.weights.saved_bytes
-            try:
-                in_own_thread(
-                    partial(add, name, kind(Path(place).expanduser() if kind is Path else place))
-                ).result()
-            except UserError as error:
-                faults.catch(error)
-            else:
-                shared = (registry.weights.saved_bytes - before) / 1e6
-                also = f", {shared:,.0f} MB shared with models loaded before" if shared else ""
-                log.say(f"{name} is loaded ({time.perf_counter() - began:.1f} s{also})")
+    kinds = ((runs, registry.add_run), (stores, registry.add_store), (models, registry.add_model))
+    for add, name, place in ((add, *pair) for pairs, add in kinds for pair in pairs):
+        began, before = time.perf_counter(), registry.weights.saved_bytes
+        try:
+            in_own_thread(partial(add, name, place)).result()
+        except UserError as error:
+            faults.catch(error)
+        else:
+            shared = (registry.weights.saved_bytes - before) / 1e6
+            also = f", {shared:,.0f} MB shared with models loaded before" if shared else ""
+            log.say(f"{name} is loaded ({time.perf_counter() - began:.1f} s{also})")
     faults.raise_if_any()
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.errors import UserError
-from tailorbird.serve.api_keys import Keys
-from tailorbird.serve.middleware import key_in, scope_of
+from tailorbird.serve.api_keys import Keys, key_in, scope_of
 
 
 def test_a_key_is_found_by_its_hash_and_kept_nowhere(tmp_path: Path) -> None:

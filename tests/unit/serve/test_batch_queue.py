@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tailorbird.config.schema import ServeConfig
 from tailorbird.errors import UserError
 from tailorbird.processes import choose_threads
-from tailorbird.serve.batch_queue import BatchQueue, QueuedTexts, QueueLimits, make_batches
+from tailorbird.serve.batch_queue import BatchQueue, QueuedTexts, make_batches
 from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.supervised_queue import StepThreads
@@ -18,17 +19,15 @@ from tailorbird.serve.supervised_queue import StepThreads
 
 def queue_of(compute: Callable[[list[Any]], Any], **limits: Any) -> BatchQueue:
     usual = {
-        "requests": 512,
-        "inputs": 64,
-        "tokens": 4096,
+        "queue_requests": 512,
+        "queue_inputs": 64,
+        "queue_tokens": 4096,
         "batch_tokens": 32,
         "stall_seconds": 5.0,
     }
     workers = limits.pop("workers", 1)
-    limits = usual | limits
-    return BatchQueue(
-        "small", compute, QueueLimits(**limits), PrometheusCounters(), workers, workers > 1
-    )
+    settings = ServeConfig().model_copy(update=usual | limits)
+    return BatchQueue("small", compute, settings, PrometheusCounters(), workers, workers > 1)
 
 
 class Recorder:
@@ -79,7 +78,7 @@ def test_requests_that_wait_are_computed_together_and_answered_apart() -> None:
 
 def test_too_much_is_refused_with_the_time_to_wait_and_a_large_request_runs_alone() -> None:
     work = Recorder()
-    queue = queue_of(work, inputs=3, tokens=10)
+    queue = queue_of(work, queue_inputs=3, queue_tokens=10)
 
     async def ask() -> RequestFault:
         assert await queue.run([5], [1000], 10) == [10]  # nothing else waited
@@ -107,7 +106,7 @@ def test_too_much_is_refused_with_the_time_to_wait_and_a_large_request_runs_alon
 
 def test_no_more_requests_are_taken_than_there_is_room_for_and_none_is_forgotten() -> None:
     work = Recorder()
-    queue = queue_of(work, requests=3)
+    queue = queue_of(work, queue_requests=3)
 
     async def ask() -> list[list[int]]:
         for number in range(5):  # one after the other: room for each
@@ -275,7 +274,7 @@ def test_no_text_waits_longer_than_those_looked_at_with_it() -> None:
         done.extend(inputs)
         return inputs
 
-    queue = queue_of(work, requests=1000, inputs=1000, tokens=10**6)
+    queue = queue_of(work, queue_requests=1000, queue_inputs=1000, queue_tokens=10**6)
 
     async def ask() -> None:
         tasks = [asyncio.create_task(queue.run([n], [30 if n == 5 else 1], 10)) for n in range(600)]
