@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,18 @@ def _word(name: str, word: str) -> Any:
 @cache
 def load(name: str) -> Any:
     return WordVectors(name)
+
+
+def without_vectors_of(word: str) -> Callable[..., Embedded]:
+    """Return a method of an embedder that gives no numbers for texts with a word."""
+    plain = load("words").embed_documents
+
+    def embed(texts: Sequence[str], title: str = "") -> Embedded:
+        embedded: Embedded = plain(texts, title)
+        embedded.vectors[[word in text for text in texts]] = np.nan
+        return embedded
+
+    return embed
 
 
 def document(source: str, number: int, sections: int = 6) -> Document:

@@ -17,7 +17,7 @@ from tailorbird.flows.index import index
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.maintenance import verify
 from tailorbird.runs.ray_nodes import TaskFailed
-from tests_knowledge import load
+from tests_knowledge import load, without_vectors_of
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
@@ -140,15 +140,7 @@ def test_a_shard_that_no_node_can_do_is_done_here(
 def test_a_text_without_a_vector_is_left_out_and_named(
     tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load("words")
-    plain = model.embed_documents
-
-    def failing(texts: list[str], title: str = "") -> Any:
-        result = plain(texts, title)
-        result.vectors[["word2" in text for text in texts]] = np.nan
-        return result
-
-    monkeypatch.setattr(model, "embed_documents", failing)
+    monkeypatch.setattr(load("words"), "embed_documents", without_vectors_of("word2"))
     with opened(tmp_path / "KB") as kb:
         done = index(kb, [docs], CONFIG, ray="toy:1")
         assert done.added == 10 and "docs/page 2.md" in done.skipped

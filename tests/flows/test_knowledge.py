@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from terminal import PATIENCE, environment
 
@@ -24,7 +23,7 @@ from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.knowledge.maintenance import verify
 from tailorbird.rag.retrieve import Retriever
-from tests_knowledge import WordVectors, document, load, versions
+from tests_knowledge import WordVectors, document, load, versions, without_vectors_of
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
@@ -117,14 +116,7 @@ def test_a_text_without_a_vector_is_left_out_and_named(
 ) -> None:
     docs = tmp_path / "docs"
     write_files(docs)
-    model = load("words")
-    plain = model.embed_documents
-
-    def failing(texts: list[str], title: str = "") -> Any:
-        made = plain(texts, title)
-        made.vectors[["two" in text for text in texts]] = np.nan
-        return made
-
+    model, failing = load("words"), without_vectors_of("two")
     with KnowledgeFolder(folder, None, load) as kb:
         monkeypatch.setattr(model, "embed_documents", failing)
         done = index(kb, [docs], CONFIG)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from tailorbird.config import Config
 from tailorbird.config.schema import DataConfig
 from tailorbird.data.disk_rows import RowsOnDisk, row_lengths
-from tailorbird.data.normalise import text_key
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows import split_on_disk
 from tailorbird.flows.split_on_disk import stays_on_disk, stream_split

@@ -55,19 +55,12 @@ class TemplateShape:
     takes_thoughts: bool
     control: ControlTokens
 
-    def stop(self, rendered: str) -> tuple[int, bool]:
-        """Return the end of a rendering's last answer, including its end token.
-
-        Also whether it has such a token; whitespace after it is not part of the answer.
-        """
+    def stop(self, rendered: str) -> int:
+        """Return the end of a rendering's last answer with its end token, without whitespace."""
         if rendered.endswith(self.tail):
-            length = self.tail.index(self.end) + len(self.end)
-            return len(rendered) - len(self.tail) + length, True
+            return len(rendered) - len(self.tail) + self.tail.index(self.end) + len(self.end)
         # Templates may end a tool call with another token than a text answer.
-        stripped = rendered.rstrip()
-        near = stripped[-64:]
-        last = [m for m in self.control.special.finditer(near) if m.end() == len(near)]
-        return len(stripped), bool(last)
+        return len(rendered.rstrip())
 
 
 _SHAPES: WeakKeyDictionary[Any, tuple[str, TemplateShape]] = WeakKeyDictionary()
@@ -81,7 +74,6 @@ class Rendering:
     Attributes:
         spans: The trained answers in it, each with its end token.
         prompt: The model's prompt for the last answer.
-        endless: The number of spans without an end token.
         rewritten: Answers left out because the template renders them differently when not last.
         odd: The whole conversation does not begin with the prompt.
     """
@@ -89,7 +81,6 @@ class Rendering:
     text: str
     spans: tuple[Span, ...]
     prompt: str
-    endless: int = 0
     rewritten: int = 0
     odd: bool = False
 
@@ -201,13 +192,11 @@ def render_example(example: Example, tokenizer: Any, shape: TemplateShape) -> Re
     whole = render(tokenizer, messages, tools)
     prompt = render(tokenizer, messages[:last], tools, generation_prompt=True)
     start = _start(tokenizer, messages[:last], tools, prompt, whole, shape)
-    stop, ended = shape.stop(whole)
-    answers: dict[int, tuple[Span, bool]] = {}
-    if start is not None:
-        answers[last] = ((start, stop), ended)
+    stop = shape.stop(whole)
+    answers: dict[int, Span] = {} if start is None else {last: (start, stop)}
     marked = _generation_spans(tokenizer, messages, tools) if earlier and start is not None else []
     if len(marked) == len(earlier) + 1 and marked[-1] == (start, stop):
-        answers |= {k: (span, True) for k, span in zip(earlier, marked[:-1], strict=True)}
+        answers |= dict(zip(earlier, marked[:-1], strict=True))
         earlier = []
     for k in earlier:
         if not messages[k].trained:
@@ -215,16 +204,15 @@ def render_example(example: Example, tokenizer: Any, shape: TemplateShape) -> Re
         upto = render(tokenizer, messages[: k + 1], tools)
         before = render(tokenizer, messages[:k], tools, generation_prompt=True)
         start = _start(tokenizer, messages[:k], tools, before, upto, shape)
-        stop, ended = shape.stop(upto)
+        stop = shape.stop(upto)
         if start is not None and whole.startswith(upto[:stop]):
-            answers[k] = ((start, stop), ended)
+            answers[k] = start, stop
     trained = [k for k, m in enumerate(messages) if m.role == "assistant" and m.trained]
     spans = [answers[k] for k in trained if k in answers]
     return Rendering(
         text=whole,
-        spans=tuple(span for span, _ in spans),
+        spans=tuple(spans),
         prompt=prompt,
-        endless=sum(not ended for _, ended in spans),
         rewritten=len(trained) - len(spans),
         odd=not whole.startswith(prompt),
     )

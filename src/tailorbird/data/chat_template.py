@@ -104,7 +104,9 @@ def tail(tokenizer: Any) -> tuple[str, str]:
     """
     rendered = render(tokenizer, _PROBE)
     after = rendered[rendered.rfind(_ANSWER) + len(_ANSWER) :]
-    for tokens in (special_tokens(tokenizer), _added_tokens(tokenizer)):
+    # Added tokens may end an answer too, though not marked as special.
+    added = [token for token in tokenizer.added_tokens_encoder if token.strip()]
+    for tokens in (special_tokens(tokenizer), added):
         hit = any_of(tokens).search(after)
         if hit:
             return hit.group(), after
@@ -114,11 +116,6 @@ def tail(tokenizer: Any) -> tuple[str, str]:
         "use another template, such as --set data.template=plain, or a model whose template "
         "ends each turn with its own token",
     )
-
-
-def _added_tokens(tokenizer: Any) -> list[str]:
-    """Return added tokens that are no words, though not marked as special."""
-    return [token for token in tokenizer.added_tokens_encoder if token.strip()]
 
 
 def _read(name: str) -> str:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from statistics import fmean, median, pstdev
 
 from tailorbird.data.leaks import Overlap, near_duplicates, near_groups, overlaps
-from tailorbird.data.normalise import rows, shorten, text_key
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.targets import classes_of
+from tailorbird.data.wording import rows, shorten
 from tailorbird.records import TASKS, DataSummary, Example, Finding, Split, TaskName
 
 _SAMPLES = 5
@@ -30,6 +31,7 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
     """
     spec = TASKS[split.task]
     classes = spec.one_label or spec.several_labels
+    checks = (_imbalance, _rare_classes, _untested_classes) if classes else ()
     findings = [
         *(_similar_labels(split) if classes else ()),
         *(_contradictions(split) if spec.one_label else _several_answers(split)),
@@ -41,7 +43,7 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
         *leaks,
         *near_duplicates(cleaned),
         *near_groups(cleaned),
-        *(_of_classes(cleaned) if classes else ()),
+        *(finding for check in checks for finding in check(cleaned)),
         *_long_texts(cleaned),
     ]
     return replace(cleaned, findings=(*split.findings, *findings))
@@ -68,12 +70,6 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
 def _class_counts(examples: Sequence[Example], task: TaskName) -> Counter[str]:
     """Count the rows of each label."""
     return Counter(label for e in examples for label in classes_of(e, task))
-
-
-def _of_classes(split: Split) -> Iterable[Finding]:
-    yield from _imbalance(split)
-    yield from _rare_classes(split)
-    yield from _untested_classes(split)
 
 
 def _several_answers(split: Split) -> Iterable[Finding]:

@@ -285,7 +285,7 @@ def _text(cell: Any, kind: str) -> str:
     """Return a cell as text, empty if it is missing."""
     text, fault = cell_text(cell)
     if fault:
-        raise Unusable("content" if kind == "content" else kind, f"a cell that {fault}")
+        raise Unusable(kind, f"a cell that {fault}")
     return text or ""
 
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tailorbird.data.normalise import listing, rows
 from tailorbird.data.stratify import deal
+from tailorbird.data.wording import listing, rows
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Example, Finding, Split, TaskName
 
@@ -23,7 +23,7 @@ def cut_groups(
     """
     parts = {"train": 1 - sum(shares.values())} | dict(shares)
     where = deal(examples, parts, seed, column, task)
-    return _parts_of(examples, where, parts)
+    return parts_of(examples, where, parts)
 
 
 def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: str) -> Parts:
@@ -56,7 +56,7 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
             where[rest.pop()] = part
             count += size
     parts = [where.get(_when(example), "train") for example in examples]
-    return _parts_of(examples, parts, ("train", *shares))
+    return parts_of(examples, parts, ("train", *shares))
 
 
 def _when(example: Example) -> float:
@@ -64,7 +64,8 @@ def _when(example: Example) -> float:
     return example.time
 
 
-def _parts_of(examples: Sequence[Example], where: Sequence[str], parts: Iterable[str]) -> Parts:
+def parts_of(examples: Sequence[Example], where: Sequence[str], parts: Iterable[str]) -> Parts:
+    """Return the examples of each part; `where` has the part of each example."""
     return {
         part: tuple(e for e, p in zip(examples, where, strict=True) if p == part) for part in parts
     }

@@ -71,7 +71,7 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
             package = type(error).__module__.partition(".")[0]
             if not (isinstance(error, OSError) or package.startswith(("httpx", "huggingface_hub"))):
                 raise
-            why = _short(error)
+            why = (str(error).splitlines() or [type(error).__name__])[0][:120]
     else:
         why = "HF_HUB_OFFLINE is set"
     splits = _cached_splits(address)
@@ -170,8 +170,3 @@ def _cached_folder(repo: str, revision: str) -> Path | None:
 
 def _within(folder: Path, splits: dict[str, tuple[str, ...]]) -> dict[str, tuple[Path, ...]]:
     return {split: tuple(folder / name for name in files) for split, files in splits.items()}
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120]

@@ -1,11 +1,10 @@
 """Nearly equal texts in two lists: MinHash finds candidates, the exact overlap decides."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
-
-from tailorbird.data.normalise import text_key
 
 _SHINGLE = 5
 # Longer texts are compared by their beginning: a sketch of 20,000 shingles takes 10 MB.
@@ -21,6 +20,16 @@ _MOST_CANDIDATES = 10_000_000
 
 NEAR = "near-duplicates"
 """In place of a column name: nearly equal rows form a group."""
+
+
+def text_key(text: str) -> str:
+    """Return a text without case, width variants and extra whitespace."""
+    return " ".join(outer_key(text).split())
+
+
+def outer_key(text: str) -> str:
+    """Return the same, but with the whitespace between words unchanged."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
 class Near(NamedTuple):

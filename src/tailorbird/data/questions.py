@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tailorbird import log
-from tailorbird.data.normalise import text_key
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.table_files import read_table
 from tailorbird.data.textfile import read_text
 from tailorbird.errors import Faults, UserError

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tailorbird.data.normalise import listing
+from tailorbird.data.wording import name_list, place_list
 from tailorbird.errors import Faults, UserError
 
 MAX_CELL_CHARACTERS = 1_000_000
@@ -16,8 +16,6 @@ MAX_CELL_CHARACTERS = 1_000_000
 
 MAX_COLUMNS = 10_000
 MAX_NAME_CHARACTERS = 1_000
-_NAMED = 20
-_BRIEF = 80
 Row = tuple[Any, ...]
 Unit = Literal["line", "row"]
 _NO_LABEL = {"", "nan", "<na>", "#n/a", "null"}
@@ -105,11 +103,6 @@ class Table:
         return replace(self, columns=tuple(names), rows=rows)
 
 
-def place_list(unit: str, numbers: Sequence[int | str | RowPlace]) -> str:
-    """Return ``"line 4"`` or ``"lines 4, 9 and 12 more"``."""
-    return f"{unit}{'s' if len(numbers) > 1 else ''} {listing(numbers)}"
-
-
 def duplicates(names: Sequence[str]) -> list[str]:
     """Return the names that occur more than once."""
     return sorted(name for name, count in Counter(names).items() if count > 1)
@@ -133,16 +126,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
             name = other
         different.append(name)
     return different
-
-
-def name_list(names: Sequence[str]) -> str:
-    """Return names for a message, shortened to a readable length."""
-    return listing([repr(brief(name)) for name in names], _NAMED)
-
-
-def brief(text: str) -> str:
-    """Return a name or a cell for a message, shortened if long."""
-    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
 def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from random import Random
 
 from tailorbird.data.examples import Loaded
-from tailorbird.data.group_split import cut_groups, cut_time, drop_shared_groups
-from tailorbird.data.normalise import listing, rows, text_key
+from tailorbird.data.group_split import cut_groups, cut_time, drop_shared_groups, parts_of
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.targets import classes_of, in_order
+from tailorbird.data.wording import listing, rows
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import TASKS, Example, Split
 
@@ -51,13 +52,11 @@ def make_split(
     shares = {part: all_shares[part] for part, loaded in files.items() if loaded is None}
     _check_shares(shares)
     faults = Faults()
-    if not TASKS[train.task].one_label:
-        names = _target_names(train, files, faults)
-        faults.raise_if_any()
-        parts, way = _parts(train, (), shares, seed, by)
-        return _join(train, files, parts, names, _how(shares, seed, way))
-    labels = in_order({_label(example) for example in train.examples})
-    _check_labels(train, labels, files, faults)
+    if TASKS[train.task].one_label:
+        labels = in_order({_label(example) for example in train.examples})
+        _check_labels(train, labels, files, faults)
+    else:
+        labels = _target_names(train, files, faults)
     faults.raise_if_any()
     parts, way = _parts(train, labels, shares, seed, by)
     return _join(train, files, parts, labels, _how(shares, seed, way))
@@ -210,10 +209,7 @@ def _cut(
         # Seeded by label too, so that another class does not change this one's split.
         random = Random(f"{seed}/{label}")
         _deal(pure[label], {part: targets[part][label] for part in shares}, where, random)
-    return {
-        part: tuple(e for e, p in zip(train.examples, where, strict=True) if p == part)
-        for part in ("train", *shares)
-    }
+    return parts_of(train.examples, where, ("train", *shares))
 
 
 def _cut_texts(
@@ -237,10 +233,7 @@ def _cut_texts(
     targets = {part: round(len(train.examples) * share) for part, share in shares.items()}
     where = ["train"] * len(train.examples)
     _deal(groups, targets, where, Random(seed))
-    return {
-        part: tuple(e for e, p in zip(train.examples, where, strict=True) if p == part)
-        for part in ("train", *shares)
-    }
+    return parts_of(train.examples, where, ("train", *shares))
 
 
 def _groups(examples: Sequence[Example]) -> list[Group]:
@@ -293,27 +286,18 @@ def _deal(groups: list[Group], targets: dict[str, int], where: list[str], random
     """Write the part of each row of one class into ``where``."""
     random.shuffle(groups)
     parts = list(targets)
-    counts = dict.fromkeys(parts, 0)
+    counts = dict.fromkeys([*parts, "train"], 0)
     # Each part and the training rows get one group first, even if it exceeds the target, so that
     # none is empty; small groups, to miss the target by little.
     by_size = sorted(range(len(groups)), key=lambda i: len(groups[i]))
     first = dict(zip(by_size, (*parts, "train"), strict=False))
-    for i, part in first.items():
-        _put(groups[i], part, where)
-        counts[part] = len(groups[i])
-    for i, group in enumerate(groups):
-        if i in first:
-            continue
-        for part in parts:
-            if counts[part] + len(group) <= targets[part]:
-                _put(group, part, where)
-                counts[part] += len(group)
-                break
-
-
-def _put(group: Group, part: str, where: list[str]) -> None:
-    for i in group:
-        where[i] = part
+    for i in sorted(range(len(groups)), key=lambda i: i not in first):
+        size = len(groups[i])
+        room = (part for part in parts if counts[part] + size <= targets[part])
+        part = first.get(i) or next(room, "train")
+        counts[part] += size
+        for row in groups[i]:
+            where[row] = part
 
 
 def _how(shares: dict[str, float], seed: int, way: str) -> str:

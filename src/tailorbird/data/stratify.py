@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from tailorbird.data.normalise import text_key
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Example, TaskName

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tailorbird.data.numbers import CLASH, Notation, notation, number
-from tailorbird.data.raw_rows import RowPlace, Table, cell_text, missing_label, place_list
+from tailorbird.data.raw_rows import RowPlace, Table, cell_text, missing_label
+from tailorbird.data.wording import place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, TaskName, TaskSpec
 
@@ -145,9 +146,7 @@ class _TargetCells:
     faults: Faults
     bad: dict[str, list[int | RowPlace]]
     notations: Sequence[Notation] = ()
-
-    def __post_init__(self) -> None:
-        self.row = 0
+    row: int = 0
 
     def numbers(self, names: Sequence[str], row: Sequence[Any]) -> Example | None:
         self.row += 1

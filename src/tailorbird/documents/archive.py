@@ -1,7 +1,7 @@
-"""Archives of documents, and compressed documents: each member is read as a file.
+"""Readers of archives (ZIP, TAR) and of compressed files.
 
-No file is written under a name from an archive: one member at a time is unpacked to a folder of its
-own, under a name with the same ending.
+The reader of its kind reads each file inside. No file is written under a name from an archive: one
+at a time is unpacked to a folder of its own, under a name with the same ending.
 """
 
 import bz2
@@ -23,7 +23,7 @@ from posixpath import normpath
 from typing import IO, Any, cast
 
 from tailorbird.data.charset import NotText, encoding_of
-from tailorbird.data.normalise import listing
+from tailorbird.data.wording import listing
 from tailorbird.documents.decode_text import clean
 from tailorbird.documents.ignore_rules import is_clutter
 from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable, failure
@@ -55,8 +55,10 @@ class Member:
     """A file of an archive.
 
     Attributes:
-        name: Its path within the archive, slashes on every system.
+        name: Its path within the archive, with slashes on every system.
         modified: Time of modification, in seconds since 1970.
+        open: Opens its bytes.
+        why: Why it cannot be read; empty if it can.
     """
 
     name: str
@@ -85,7 +87,7 @@ class Allowance:
             Unreadable: It is nested too deep.
         """
         if self.depth == DEEPEST:
-            raise Unreadable(f"archives within archives more than {DEEPEST} deep")
+            raise Unreadable(f"archives nested more than {DEEPEST} deep: unpack it first")
         self.depth += 1
 
     def take(self, members: int = 0, unpacked_bytes: int = 0, letters: int = 0) -> None:
@@ -102,7 +104,7 @@ class Allowance:
         if self.unpacked_bytes > MOST_BYTES:
             raise TooMuch(f"an archive that unpacks to more than {MOST_BYTES >> 20:,} MB")
         if self.letters > LONGEST_TEXT:
-            raise TooMuch(f"its texts have more than {LONGEST_TEXT >> 20} million letters")
+            raise TooMuch(f"its texts have more than {LONGEST_TEXT >> 20} million characters")
 
 
 Read = Callable[[Path, str, ReadOptions, Allowance], tuple[list[Document], Notes]]
@@ -114,7 +116,7 @@ def read_archive(
 ) -> tuple[list[Document], Notes]:
     """Read the files of a ZIP or a TAR.
 
-    Each file in it as its kind, known as `archive.zip!/folder/file.pdf`.
+    The reader of its kind reads each file inside; its name is `archive.zip!/folder/file.pdf`.
 
     Raises:
         Unreadable: It is damaged, encrypted or too large, or nothing in it can be read.
@@ -140,7 +142,7 @@ def read_archive(
         allowance.depth -= 1
     notes = reading.summary()
     if not reading.documents:
-        raise Unreadable("; ".join(["nothing in it is read", *notes]))
+        raise Unreadable("; ".join(["none of its files can be read", *notes]))
     return reading.documents, notes
 
 
@@ -149,7 +151,7 @@ def read_compressed(
 ) -> tuple[list[Document], Notes]:
     """Read a single compressed file.
 
-    What is compressed, as its kind: `page.md.gz` as Markdown, `all.tar.gz` as an archive.
+    The reader of its kind reads the file inside: `page.md.gz` is Markdown, `all.tar.gz` an archive.
 
     Raises:
         Unreadable: It is damaged or too large, or its content cannot be read.
@@ -195,7 +197,7 @@ class _Reading:
         notes = [f"left out: {listing(names)}: {why}" for why, names in self.left_out.items()]
         more = len(self.notes) - _MOST_NOTES
         notes += self.notes[:_MOST_NOTES]
-        return notes + [f"{more:,} more notes of its files"] * (more > 0)
+        return notes + [f"{more:,} more notes about its files"] * (more > 0)
 
 
 def _unpack(
@@ -287,10 +289,10 @@ def _is_utf8(name: bytes) -> bool:
 def _why_not(name: str, regular: bool) -> str:
     """Return why a member is not read, or an empty text."""
     if not regular:
-        return "a link or a device, no file"
+        return "a link or a device, not a file"
     if name.startswith(("/", "../")) or name in ("..", ".") or re.match("[a-zA-Z]:", name):
         return "its name leads out of the archive"
-    return "hidden, or made by a program for itself" if is_clutter(name) else ""
+    return "hidden, or a program's own file" if is_clutter(name) else ""
 
 
 def _seconds(date: tuple[int, int, int, int, int, int]) -> float:

@@ -14,6 +14,7 @@ _CODE = re.compile(r"(-{4,}|\.{4,}|\+{4,}|```)")
 _FRAME = re.compile(r"(?:={4,}|\*{4,}|_{4,}|--)$")
 _TABLE = re.compile(r"\|={3,}$")
 _ATTRIBUTE = re.compile(r":!?([\w-]{1,80})!?:(?:[ \t]+(.*))?$")
+_REFERENCE = re.compile(r"(?<!\\)\{([\w-]{1,80})\}")
 _HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*)$")
 _ITEM = re.compile(r"[ \t]*([*-]{1,6}|\.{1,6}|\d{1,9}\.)[ \t]+(\S.*)$")
 _TERM = re.compile(r"(\S[^\n]{0,300}?):{2,4}(?:[ \t]+(\S.*))?$")
@@ -134,11 +135,9 @@ class _AsciiDoc:
 
     def _words(self, text: str) -> str:
         """Return a line with attributes, footnotes and references resolved."""
-        text = re.sub(r"(?<!\\)\{([\w-]{1,80})\}", self._value, text)
+        values = self._attributes
+        text = _REFERENCE.sub(lambda match: values.get(match[1].lower()) or match[0], text)
         return _NOTE.sub(r" [\1]", _CROSS.sub(r"\1", text)) if "[" in text or "<<" in text else text
-
-    def _value(self, match: re.Match[str]) -> str:
-        return self._attributes.get(match.group(1).lower()) or match.group()
 
 
 def _table(lines: list[str], options: str, words: Callable[[str], str]) -> list[list[Cell]]:

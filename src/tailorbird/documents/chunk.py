@@ -304,15 +304,9 @@ def _fences(text: str) -> list[tuple[int, int]]:
 
 
 def _inside(spans: list[tuple[int, int]], place: int) -> bool:
-    """Return whether a place is in a span; places must be passed in ascending order."""
-    low, high = 0, len(spans)
-    while low < high:
-        middle = (low + high) // 2
-        if spans[middle][1] <= place:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(spans) and spans[low][0] <= place
+    """Return whether a place is in one of the spans, which are in order."""
+    number = bisect_right(spans, place, key=lambda span: span[1])
+    return number < len(spans) and spans[number][0] <= place
 
 
 def _sections(marks: tuple[Mark, ...], offset: int, length: int) -> list[int]:

@@ -47,7 +47,7 @@ def decode(data: bytes, notes: Notes) -> str:
         return data[length:].decode(codec, "replace")
     for magic, kind in _MAGIC:
         if data.startswith(magic):
-            raise Unreadable(f"this is {kind}, whatever its name says")
+            raise Unreadable(f"this is {kind}, despite its name")
     try:
         encoding = encoding_of(data)
     except NotText as error:

@@ -43,7 +43,7 @@ def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     """Read a DOCX, without deletions under tracked changes.
 
     Headings by style in any language, items and headings with their numbers, tables, text boxes,
-    charts with their numbers, SmartArt; footnotes and endnotes at the end; pages as Word last noted
+    charts with their numbers, SmartArt; footnotes and endnotes at the end; pages as Word last saved
     them.
     """
     with open_zip(path) as archive:
@@ -90,7 +90,7 @@ def _tell(parts: _DocxParts, root: Any, body: "_DocxWriter", notes: Notes) -> No
     if words:
         notes.append(f"page headers and footers are left out: {words[0][:_LONGEST_SAMPLE]!r}")
     if next(root.iter("{*}altChunk"), None) is not None:
-        notes.append("left out: another document that is embedded in it")
+        notes.append("left out: a document embedded in it")
 
 
 class _DocxWriter:

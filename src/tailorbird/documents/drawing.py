@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tailorbird.documents.list_numbers import number_label
-from tailorbird.documents.read_result import Notes, Unreadable
+from tailorbird.documents.read_result import Notes, Unreadable, note_once
 from tailorbird.documents.table_grid import Cell, whole_number
 from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
 from tailorbird.documents.zip_xml import Relation, attribute, child, local, relation_id, xml_part
@@ -55,15 +55,11 @@ class Drawings:
                 self._diagram(target)
             elif kind in ("oleObj", "OLEObject"):
                 program = attribute(inner, "progId") or attribute(inner, "ProgID") or "unknown kind"
-                self._leave_out(f"an embedded object ({program})")
+                note_once(self.notes, f"left out: an embedded object ({program})")
             else:
                 continue
             return True
         return False
-
-    def _leave_out(self, what: str) -> None:
-        if (note := f"left out: {what}") not in self.notes:
-            self.notes.append(note)
 
     def _target(self, element: Any, name: str) -> Relation | None:
         return self.targets.get(relation_id(element, name))
@@ -72,19 +68,22 @@ class Drawings:
         try:
             root = xml_part(self.archive, target.place)
         except Unreadable as error:
-            return self._leave_out(f"a chart: {error}")
+            return note_once(self.notes, f"left out: a chart: {error}")
         rows = [] if root is None else list(_chart_rows(root))
         parts = () if root is None else root.iter("{*}chart", "{*}chartSpace")
         title = next(filter(None, map(_title, parts)), "")
         if len(rows) < 2:
-            self._leave_out(f"a chart of a kind that is not read, or without numbers: {title!r}")
+            note_once(
+                self.notes,
+                f"left out: a chart without numbers or of an unsupported kind: {title!r}",
+            )
         self.builder.table(rows if len(rows) > 1 else [], caption=f"Chart: {title}".rstrip(": "))
 
     def _diagram(self, target: Relation) -> None:
         try:
             root = xml_part(self.archive, target.place)
         except Unreadable as error:
-            return self._leave_out(f"a diagram: {error}")
+            return note_once(self.notes, f"left out: a diagram: {error}")
         for depth, text in _diagram_items(root) if root is not None else ():
             self.builder.item("  " * depth + "- " + text)
 

@@ -56,7 +56,7 @@ READERS: dict[str, tuple[str, str, str, str]] = {
 
 _PICTURE = "a picture: it has no text without OCR"
 _SOUND = "sound or film: transcribe it first"
-_ARCHIVE = "an archive of a kind that is not read: unpack it first"
+_ARCHIVE = "an unsupported kind of archive: unpack it first"
 _OLD = "the Office format of before 2007: save it as {} first"
 _BINARY = "a binary file with no text"
 OLD_KINDS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailorbird import log
-from tailorbird.data.normalise import listing
+from tailorbird.data.wording import listing
 from tailorbird.documents.ignore_rules import Globs, Rules
 from tailorbird.errors import Faults
 
@@ -65,7 +65,8 @@ def source_of(path: Path) -> str:
     """
     plain = os.path.normpath(path)
     if os.path.isabs(plain):
-        relative = os.path.relpath(plain) if _same_drive(plain) else plain
+        same_drive = os.path.splitdrive(plain)[0] == os.path.splitdrive(os.getcwd())[0]
+        relative = os.path.relpath(plain) if same_drive else plain
         plain = plain if relative.startswith("..") else relative
     plain = plain.replace(os.sep, "/").replace("\\", "\\x5c")
     return os.fsencode(plain).decode("utf-8", "backslashreplace")
@@ -91,10 +92,6 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
         return False
     fits = parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0])
     return fits and _matches(parts[1:], pattern[1:])
-
-
-def _same_drive(path: str) -> bool:
-    return os.path.splitdrive(path)[0] == os.path.splitdrive(os.getcwd())[0]
 
 
 def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> Iterator[Path]:
@@ -123,7 +120,7 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
                 if (identity := _identity(path)) not in folders:
                     folders.add(identity)
                     inner.append(path)
-            elif is_file and _is_included(include, path, root):
+            elif is_file and (not include.patterns or include.verdict(os.path.relpath(path, root))):
                 yield path
         waiting.extend(reversed(inner))
     if strays:
@@ -149,10 +146,6 @@ def _strays(link: Path, inside: str) -> bool:
 
 def _left_out(path: Path, error: OSError) -> None:
     log.warn(f"{source_of(path)} is left out: cannot be opened: {error.strerror}")
-
-
-def _is_included(include: Globs, path: Path, root: Path) -> bool:
-    return not include.patterns or bool(include.verdict(os.path.relpath(path, root)))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -40,7 +40,7 @@ class Globs:
             with warnings.catch_warnings(action="ignore"):
                 self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
         except Exception as error:  # RE2's, re's and pathspec's errors have no common base
-            raise ValueError(f"no pattern of git's: {_excerpt(patterns)}") from error
+            raise ValueError(f"not a valid git pattern: {_excerpt(patterns)}") from error
 
     def verdict(self, place: str) -> bool | None:
         """Return whether the last matching pattern selects a path or negates that; None: no match.
@@ -142,7 +142,7 @@ def _lines(path: Path) -> list[str]:
     # lead to any of the user's files.
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no plain file")
+        raise ValueError("it is not a regular file")
     if status.st_size > _LARGEST_BYTES:
         raise ValueError(f"it has {status.st_size:,} bytes, more than {_LARGEST_BYTES:,}")
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -168,7 +168,7 @@ def _valid_globs(lines: Sequence[str], path: Path) -> list[Globs]:
             rules.append(Globs([line]))
         except ValueError:
             bad.append(line)
-    log.warn(f"{path}: {len(bad)} lines are no patterns of git's: {_excerpt(bad)}")
+    log.warn(f"{path}: {len(bad)} lines are not valid git patterns: {_excerpt(bad)}")
     return rules
 
 

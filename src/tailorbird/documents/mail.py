@@ -11,9 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from tailorbird.data.normalise import listing
+from tailorbird.data.wording import listing
 from tailorbird.documents.decode_text import clean, decode_part
-from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import (
+    Notes,
+    Parsed,
+    ReadOptions,
+    Unreadable,
+    Value,
+    note_once,
+)
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.web import html
 
@@ -30,12 +37,10 @@ _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read an EML message.
 
-    Sender, recipients, date, the words (of several versions the plain one, if it has any), and the
-    messages that it forwards; attachments are named, not read.
+    Sender, recipients, date, the text (the plain version if it has one) and forwarded messages;
+    attachments are named, not read.
     """
     data = path.read_bytes()
-    if not data.strip():
-        raise Unreadable("the file is empty")
     message = email.message_from_bytes(
         _BETWEEN.sub(b"", data, count=1) if data[:5] == b"From " else data
     )
@@ -47,12 +52,12 @@ def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read each message of a mailbox.
 
-    Each message is a document, known by its Message-ID; those without words are counted.
+    Each message is a document, named by its Message-ID; those without text are counted.
     """
     data = path.read_bytes()
     places = list(_BETWEEN.finditer(data))
     if not places or places[0].start():
-        raise Unreadable("not a mailbox: no line `From SENDER DATE` begins it")
+        raise Unreadable("not a mailbox: it does not begin with a line `From SENDER DATE`")
     names: set[str] = set()
     empty = 0
     for number, place in enumerate(places, 1):
@@ -69,7 +74,7 @@ def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
             continue
         yield Parsed(parsed.text, parsed.marks, parsed.title, parsed.metadata, name)
     if empty:
-        notes.append(f"{empty} messages have no words and are left out")
+        notes.append(f"{empty} messages have no text and are left out")
     notes[:] = dict.fromkeys(notes)
 
 
@@ -88,9 +93,10 @@ class _MessageWriter:
         self.parts += 1
         kind = part.get_content_type()
         if depth > _DEEPEST or self.parts > _MOST_PARTS:
-            self._note(f"parts nested deeper than {_DEEPEST}, or beyond the first {_MOST_PARTS}")
+            what = f"parts nested deeper than {_DEEPEST}, or beyond the first {_MOST_PARTS}"
+            note_once(self.notes, f"{what} are not read")
         elif kind in _ENCRYPTED:
-            self._note("encrypted parts")
+            note_once(self.notes, "encrypted parts are not read")
         elif kind == "multipart/alternative":
             self._alternative(part, depth)
         elif kind in ("message/rfc822", "message/global") and part.is_multipart():
@@ -140,10 +146,6 @@ class _MessageWriter:
             self.has_words = True
             self.builder.block(clean(text))
 
-    def _note(self, what: str) -> None:
-        if (note := f"{what} are not read") not in self.notes:
-            self.notes.append(note)
-
 
 def _letter(message: Message, notes: Notes) -> Parsed:
     head, subject = _head(message, notes)
@@ -155,7 +157,7 @@ def _letter(message: Message, notes: Notes) -> Parsed:
 
 def _result(body: _MessageWriter, head: dict[str, str], subject: str) -> Parsed:
     if not body.has_words and not subject:
-        raise Unreadable("no words in it")
+        raise Unreadable("no text in it")
     metadata: dict[str, Value] = {
         name.lower(): words for name, words in head.items() if name != "Date"
     }
@@ -257,7 +259,7 @@ def _iso(date: str) -> str:
 def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read an Outlook message.
 
-    Sender, recipients, date and the words; attachments are named, not read.
+    Sender, recipients, date and the text; attachments are named, not read.
     """
     from oxmsg import Message as Outlook
 
@@ -267,7 +269,8 @@ def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     except MemoryError:
         raise
     except Exception as error:  # oxmsg and olefile raise any error on damage
-        raise Unreadable(f"damaged or no Outlook message: {_first_line(error)}") from error
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Unreadable(f"damaged, or not an Outlook message: {first_line}") from error
     sent_date = _or_none(lambda: message.sent_date)
     to = [_or_none(lambda r=r: f"{r.name} <{r.email_address}>") for r in recipients]  # type: ignore[misc]
     head = {
@@ -295,7 +298,3 @@ def _or_none(value: Callable[[], _T]) -> _T | None:
         raise
     except Exception:
         return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -62,7 +62,7 @@ def _front_matter(text: str, notes: Notes) -> tuple[dict[str, Value], str]:
         values = tomllib.loads(match.group(2)) if toml else parse_yaml(match.group(2))
     except (YamlFault, ValueError, RecursionError) as error:
         kind, reason = "TOML" if toml else "YAML", str(error).splitlines()[0]
-        notes.append(f"front matter left as text, it is no {kind}: {reason}")
+        notes.append(f"front matter kept as text, since it is not valid {kind}: {reason}")
         return {}, text
     if not isinstance(values, dict):
         return {}, text
@@ -163,7 +163,7 @@ class _Page:
             else:
                 close = self._text.find("-->", comment)
                 if close < 0:
-                    self._notes.append("a comment that does not end hides the rest of the page")
+                    self._notes.append("an unclosed comment (<!--) hides the rest of the page")
                 at = len(self._text) if close < 0 else close + 3
                 self._edit(comment, at, "")
         return at
@@ -251,7 +251,7 @@ def heading_words(heading: str) -> str:
 def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read a Jupyter notebook of version 4.
 
-    Markdown, code, and the words and tables that it printed; pictures are counted.
+    Markdown, code, and its text and table outputs; pictures are counted.
     """
     import json
 
@@ -259,7 +259,7 @@ def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pa
         cells = json.loads(read_text(path, notes))["cells"]
         pieces = [(c["cell_type"], _join(c["source"]), c.get("outputs") or ()) for c in cells]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unreadable("damaged or no notebook of version 4") from error
+        raise Unreadable("damaged, or not a notebook of version 4") from error
     builder = TextBuilder()
     pictures = 0
     for kind, source, outputs in pieces:
@@ -270,7 +270,7 @@ def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pa
         for output in outputs if isinstance(outputs, list) else ():
             pictures += not _output(builder, output, notes)
     if pictures:
-        notes.append(f"{pictures} outputs without words are left out, such as pictures")
+        notes.append(f"{pictures} outputs without text are left out, such as pictures")
     yield markdown(builder.result()[0], notes)
 
 
@@ -293,7 +293,7 @@ def _output(builder: TextBuilder, output: Any, notes: Notes) -> bool:
         return True
     words = _COLOURS.sub("", words or by_kind.get("text/latex") or by_kind.get("text/plain") or "")
     if len(words) > _LONGEST_OUTPUT:
-        notes.append(f"an output of {len(words):,} letters is cut to {_LONGEST_OUTPUT:,}")
+        notes.append(f"an output of {len(words):,} characters is cut to {_LONGEST_OUTPUT:,}")
     builder.verbatim(words[:_LONGEST_OUTPUT])
     return bool(words.strip())
 

@@ -11,7 +11,14 @@ from typing import Any
 from tailorbird.documents.drawing import number_text
 from tailorbird.documents.list_numbers import ListCounter
 from tailorbird.documents.odf_styles import OdfLists, OdfStyles, OdfTable, table_rows
-from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import (
+    Notes,
+    Parsed,
+    ReadOptions,
+    Unreadable,
+    Value,
+    note_once,
+)
 from tailorbird.documents.sheet_tables import SheetCells, sheet_tables
 from tailorbird.documents.table_grid import table_lines, whole_number
 from tailorbird.documents.text_builder import LONGEST_TEXT, TextBuilder, squeeze, superscript
@@ -291,7 +298,7 @@ class _Text:
                 self._object(posixpath.normpath(place))
                 break
             if kind == "object-ole":
-                self._leave_out("an embedded object")
+                note_once(self.notes, "left out: an embedded object")
             elif kind == "table" and local(shape) == "frame":
                 self._table(element)
                 break
@@ -302,24 +309,20 @@ class _Text:
         try:
             root = xml_part(self.archive, f"{place}/content.xml")
         except Unreadable as error:
-            return self._leave_out(f"an embedded object: {error}")
+            return note_once(self.notes, f"left out: an embedded object: {error}")
         chart = (
             None
             if root is None
             else next((e for e in root.iter() if local(e) == "chart" and len(e)), None)
         )
         if chart is None:
-            return self._leave_out("an embedded object")
+            return note_once(self.notes, "left out: an embedded object")
         title = next((self.flat(e) for e in chart if local(e) == "title"), "")
         table = next(chart.iter("{*}table"), None)
         rows = [] if table is None else self.tables.rows(table)
         if len(rows) < 2:
-            self._leave_out(f"a chart without numbers: {title!r}")
+            note_once(self.notes, f"left out: a chart without numbers: {title!r}")
         self.builder.table([[*row] for row in rows], f"Chart: {title}".rstrip(": "))
-
-    def _leave_out(self, what: str) -> None:
-        if (note := f"left out: {what}") not in self.notes:
-            self.notes.append(note)
 
     def words(self, element: Any) -> str:
         """Return a paragraph's text, where spaces, tabs and line ends may be elements."""

@@ -23,8 +23,8 @@ _FACTS = ("author", "date", "language", "description", "keywords")
 def read_org(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read an Org file.
 
-    Headings, lists with their numbers, code, tables as `column: value`; comments, drawers and what
-    an export is told left out, included files named.
+    Headings, lists with their numbers, code, tables as `column: value`; comments, drawers and
+    export settings left out, included files named.
     """
     outline = Outline()
     lines = iter(read_text(path, notes).strip("\n").split("\n"))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.normalise import listing
+from tailorbird.data.wording import listing
 from tailorbird.documents.pdf_layout import Line, Word, read_lines
 from tailorbird.documents.pdf_running_heads import PdfPage
 from tailorbird.documents.pdf_text import Bookmarks, write_pages
@@ -46,14 +46,14 @@ def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     """Read a PDF; omissions are noted.
 
     The text layer, page by page, in reading order (columns, turned pages, right-to-left script),
-    words that a hyphen parts whole, raised numbers as `10^6`; headings by bookmarks and by font;
+    words without end-of-line hyphens, raised numbers as `10^6`; headings by bookmarks and by font;
     tables of several columns as `column: value`; form fields and comments at the end of their page.
     """
     import pypdfium2
 
     with path.open("rb") as file:
         if b"%PDF-" not in file.read(4096):
-            raise Unreadable("not a PDF, whatever its name says")
+            raise Unreadable("not a PDF, despite its name")
     try:
         pdf = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
@@ -100,9 +100,11 @@ def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
         notes.append(f"no text layer on pages {listing(empty, 10)}")
     crowded = [number for number, page in enumerate(pages, 1) if page.crowded]
     if crowded:
-        notes.append(f"too many characters to look at their places on pages {listing(crowded, 10)}")
+        notes.append(
+            "too many characters to detect columns and headings on pages " + listing(crowded, 10)
+        )
     if pdf.get_formtype() in (2, 3):
-        notes.append("an XFA form: what only its program shows is left out")
+        notes.append("an XFA form: content that only its program generates is left out")
     added = sum(len(page.added) for page in pages)
     if added:
         notes.append(f"{added} form fields, text boxes and comments stand at the end of their page")

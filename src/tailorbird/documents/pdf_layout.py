@@ -195,7 +195,8 @@ def _columns(rows: list[Row], depth: int) -> list[Row]:
         start = at
         # Text above that is in the right column alone belongs to that column.
         while start and ordered and ordered[-1] is (above := rows[start - 1]):
-            if not (_right_of(above, gutter) and _below(rows[start], above)):
+            right_of = all(piece.left >= gutter[1] - 1 for piece in above)
+            if not (right_of and _below(rows[start], above)):
                 break
             ordered.pop()
             start -= 1
@@ -276,10 +277,6 @@ def _below(row: Row, above: Row) -> bool:
     """Return whether a row is the next one down, or nearly."""
     distance = above[0].base - row[0].base
     return 0 < distance < 4 * max(row[0].size, above[0].size)
-
-
-def _right_of(row: Row, gutter: tuple[float, float]) -> bool:
-    return all(piece.left >= gutter[1] - 1 for piece in row)
 
 
 def _halves(rows: list[Row], gutter: tuple[float, float]) -> tuple[list[Row], list[Row]]:

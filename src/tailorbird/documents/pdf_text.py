@@ -26,7 +26,7 @@ _Span = tuple[float, float]
 class PdfTable:
     """A table's cells, and the number of page lines it spans.
 
-    Only a certain table becomes one: a value under a wrong header is worse than a plain line.
+    Lines become one only if they surely form a table: a wrong header is worse than a plain line.
     """
 
     rows: Rows

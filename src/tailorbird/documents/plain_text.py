@@ -53,9 +53,9 @@ def trails(headings: Iterable[tuple[int, int, str]]) -> tuple[tuple[Mark, ...], 
 
 
 def read_rst(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read reStructuredText; a heading's level is where its adornment came first.
+    """Read reStructuredText; a heading's level is the order in which its adornment first occurs.
 
-    As written, its headings marked.
+    As written, with headings marked.
     """
     text = read_text(path, notes).strip("\n")
     marks, title = trails(_rst_headings(_lines(text)))

@@ -29,12 +29,9 @@ _AHEAD = 8
 _YOUNG_NS = 2_000_000_000
 _START_SECONDS = 30.0
 
-FileVersions = Mapping[str, FileVersion] | Callable[[str], FileVersion | None]
-"""The recorded versions of files from an earlier ingest, by source."""
-
 
 def read_files(
-    files: Iterable[Path], config: "IndexConfig", earlier: FileVersions | None = None
+    files: Iterable[Path], config: "IndexConfig", earlier: Mapping[str, FileVersion] | None = None
 ) -> Iterator[FileResult]:
     """Read files in worker processes; yield one result per file, in order.
 
@@ -93,10 +90,10 @@ class _Pool:
     """Distributes files to workers and orders their results."""
 
     def __init__(
-        self, files: list[Path], config: "IndexConfig", earlier: FileVersions | None
+        self, files: list[Path], config: "IndexConfig", earlier: Mapping[str, FileVersion] | None
     ) -> None:
         self.files, self.options = files, read_options(config)
-        self.earlier = earlier.get if isinstance(earlier, Mapping) else earlier
+        self.earlier = earlier or {}
         self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
         self.workers: list[_FileWorker] = []
         # Temporary files of killed workers are deleted with it.
@@ -160,9 +157,9 @@ class _Pool:
             self._skip(number, f"it has {size:,.0f} MB, more than {most:,.0f} (index.max_file_mb)")
             return None
         if not path.is_file():
-            self._skip(number, "no regular file")
+            self._skip(number, "not a regular file")
             return None
-        noted = self.earlier(source_of(path)) if self.earlier else None
+        noted = self.earlier.get(source_of(path))
         if noted is None:
             return ""
         same = (noted.size, noted.mtime_ns) == (stat.st_size, stat.st_mtime_ns)

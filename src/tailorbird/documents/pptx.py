@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.drawing import Drawings, paragraphs
-from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, note_once
 from tailorbird.documents.table_grid import Cell, Header, whole_number, with_first_row
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.zip_xml import (
@@ -77,8 +77,8 @@ def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: No
             bodies = [e for e in _shapes(root) if _placeholder(e) == "body"]
             if lines := [line for body in bodies for line in paragraphs(body)]:
                 builder.block("Notes: " + "\n".join(lines))
-        elif target.kind == "comments" and (note := "comments on slides are left out") not in notes:
-            notes.append(note)
+        elif target.kind == "comments":
+            note_once(notes, "comments on slides are left out")
     return title
 
 

@@ -60,6 +60,13 @@ class ReadOptions:
 Notes = list[str]
 """Notes to report on a file."""
 
+
+def note_once(notes: Notes, text: str) -> None:
+    """Add a note unless it is there already."""
+    if text not in notes:
+        notes.append(text)
+
+
 Reader = Callable[[Path, ReadOptions, Notes], Iterable[Parsed]]
 """A file's texts.
 
@@ -70,13 +77,15 @@ Raises:
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """The recorded version of a file.
+    """The recorded version of a file whose documents are all ingested.
 
     Attributes:
+        path: Its source.
         mtime_ns: Its modification time; 0 if unreliable.
         digest: Its `FileResult.digest`.
     """
 
+    path: str
     size: int
     mtime_ns: int
     digest: str

@@ -94,7 +94,7 @@ def _check_growth(parsed: list[Parsed], size: int) -> None:
     letters = sum(len(one.text) for one in parsed)
     if letters > max(_FREE_LETTERS, _MOST_GROWTH * size):
         raise Unreadable(
-            f"its {size / 2**20:.1f} MB grow to {letters / 10**6:,.0f} million letters: a bomb"
+            f"its {size / 2**20:.1f} MB grow to {letters / 10**6:,.0f} million characters: a bomb"
         )
 
 
@@ -104,7 +104,7 @@ def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> l
         return list(read())
     except Unreadable as error:
         if unknown and "binary" in str(error):
-            raise Unreadable("a kind that is not known, and no text") from error
+            raise Unreadable("an unknown kind of file, and not text") from error
         raise
     except MemoryError:
         raise

@@ -16,7 +16,8 @@ from tailorbird.data.delimited import (
     quoted_records,
     swallowed_lines,
 )
-from tailorbird.data.raw_rows import RowPlace, duplicates, name_list, place_list, unique_names
+from tailorbird.data.raw_rows import RowPlace, duplicates, unique_names
+from tailorbird.data.wording import name_list, place_list
 from tailorbird.documents.decode_text import clean, decode
 from tailorbird.documents.plain_text import plain_value
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
@@ -40,7 +41,7 @@ Row = Mapping[str, Any]
 def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read a file whose first line names the columns.
 
-    Each row is a document; see "Rows". Of rows that are torn, the words are kept.
+    Each row is a document; see "Rows". Broken rows keep their text.
     """
     text = decode(path.read_bytes(), notes)
     tabbed = path.suffix.lower() in (".tsv", ".tab")
@@ -51,7 +52,10 @@ def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[P
     else:
         records = _mend_records(text, delimiter, notes)
     _, header = next(records, (1, []))
-    names = _different([squeeze(n) or f"column {i}" for i, n in enumerate(header, 1)], notes)
+    names = [squeeze(n) or f"column {i}" for i, n in enumerate(header, 1)]
+    if twice := duplicates(names):
+        notes.append(f"the column name {name_list(twice)} occurs more than once: each is numbered")
+        names = unique_names(names)
     rows = list(_fitting(records, names, delimiter, notes))
     if not rows:
         raise Unreadable("no rows below its first line, which names the columns")
@@ -89,13 +93,6 @@ def _mend_records(text: str, delimiter: str, notes: Notes) -> Iterator[Record]:
         )
 
 
-def _different(names: list[str], notes: Notes) -> list[str]:
-    """Return distinct names, so that no value is lost."""
-    if twice := duplicates(names):
-        notes.append(f"the column name {name_list(twice)} occurs more than once: each is numbered")
-    return unique_names(names)
-
-
 def _fitting(
     records: Iterable[Record], names: list[str], delimiter: str, notes: Notes
 ) -> Iterator[Row]:
@@ -111,7 +108,7 @@ def _fitting(
         yield dict(zip(names, cells, strict=False))
     if wide:
         notes.append(
-            f"more cells than the header names: what is beyond them is joined to "
+            f"more cells than columns: the surplus is joined to "
             f"{names[-1]!r} in {place_list('line', wide)}"
         )
 
@@ -119,7 +116,7 @@ def _fitting(
 def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read one object per line.
 
-    Each line is a document; see "Rows". Lines that are no objects are left out with a note.
+    Each line is a document; see "Rows". Lines that are not objects are left out, with a note.
     """
     rows: list[Row] = []
     bad: list[int | RowPlace] = []
@@ -137,7 +134,7 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
         else:
             bad.append(number)
     if bad:
-        where = f"{len(bad)} lines are no JSON objects and are left out: {place_list('line', bad)}"
+        where = f"{len(bad)} lines are not JSON objects and are left out: {place_list('line', bad)}"
         if not rows:
             raise Unreadable(f"damaged: {where}")
         notes.append(where)
@@ -164,7 +161,9 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     _tell_twice(twice, notes)
     if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
         yield from _documents(content, options, notes)
-    elif isinstance(content, dict) and isinstance(_text_of(content), str):
+    elif isinstance(content, dict) and isinstance(
+        content.get(_first(content, TEXT_NAMES) or ""), str
+    ):
         for p in _documents([content], options, notes):
             yield Parsed(p.text, p.marks, p.title, p.metadata)
     else:
@@ -215,11 +214,6 @@ def _is_object(line: str) -> bool:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _text_of(row: Row) -> Any:
-    name = _first(row, TEXT_NAMES)
-    return None if name is None else row[name]
 
 
 def _first(row: Iterable[str], names: Iterable[str]) -> str | None:

@@ -48,22 +48,17 @@ def read_rtf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
     data = path.read_bytes()
     if not data.lstrip().startswith(b"{\\rtf"):
-        raise Unreadable("not an RTF, whatever its name says")
-    marked, layouts, words = _mark_up(_MARKS.sub("", data.decode("latin-1")))
-    notes += [f"left out: {name}" for word, name in _LEFT_OUT.items() if word in words]
+        raise Unreadable("not an RTF, despite its name")
+    marker = _Marker()
+    marked = _TOKEN.sub(marker.replace, _MARKS.sub("", data.decode("latin-1")))
+    notes += [f"left out: {name}" for word, name in _LEFT_OUT.items() if word in marker.words]
     builder = TextBuilder()
-    _write(builder, rtf_to_text(marked, errors="replace"), layouts)
+    _write(builder, rtf_to_text(marked, errors="replace"), marker.layouts)
     yield Parsed(*builder.result())
 
 
-def _mark_up(text: str) -> tuple[str, list[_Row], set[str]]:
-    """Return RTF with marks for what striprtf drops, the rows' layouts and its words."""
-    marker = _Marker()
-    return _TOKEN.sub(marker.replace, text), marker.layouts, marker.words
-
-
 class _Marker:
-    """Replaces control words by marks."""
+    """Replaces control words that striprtf drops by marks; records the layouts of rows."""
 
     def __init__(self) -> None:
         self.layouts: list[_Row] = []

@@ -1,4 +1,4 @@
-"""Reader of XLSX, XLSB, XLS and ODS: every sheet's tables by row; alone imports calamine."""
+"""Reader of XLSX, XLSB and XLS: every sheet's tables by row; alone imports calamine."""
 
 import datetime
 import io
@@ -68,7 +68,7 @@ class Workbook:
                 self._look_at_cells(name, sheet, data)
             self._read_relations(name, relations(self.archive, self.places[name]), sheet)
         except Unreadable as error:  # calamine tolerates more
-            self.notes.append(f"sheet {name!r}: read without its looks: {error}")
+            self.notes.append(f"sheet {name!r}: read without its formatting: {error}")
 
     def _look_at_cells(self, name: str, sheet: SheetCells, data: bytes) -> None:
         lacking = 0
@@ -240,7 +240,7 @@ def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
     except calamine.PasswordError as error:
         raise Unreadable("encrypted: it needs a password") from error
     except calamine.CalamineError as error:
-        raise Unreadable(f"damaged or no such workbook: {error}") from error
+        raise Unreadable(f"damaged, or not a workbook: {error}") from error
     builder = TextBuilder()
     hidden = [
         m.name for m in book.sheets_metadata if m.visible != calamine.SheetVisibleEnum.Visible
@@ -275,7 +275,7 @@ def _sheet(sheet: Any) -> SheetCells:
         rows.append([_cell_text(value) for value in row])
         letters += sum(map(len, rows[-1]))
         if letters > LONGEST_TEXT:
-            raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million letters")
+            raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million characters")
     left = sheet.start[1] if sheet.start else 0
     return SheetCells(rows, left, list(sheet.merged_cell_ranges or ()))
 

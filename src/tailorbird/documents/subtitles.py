@@ -22,14 +22,14 @@ _LONG_PARAGRAPH = 600
 def read_subtitles(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read subtitles.
 
-    What is said, in paragraphs that begin with their time, with the speaker if it is named.
+    The speech, in paragraphs that begin with their time, with the speaker if named.
     """
     builder = TextBuilder()
     for start, words in _paragraphs(_cues(read_text(path, notes))):
         builder.block(f"[{start}] {words}")
     text, marks = builder.result()
     if not text:
-        raise Unreadable("no subtitles in it: no line says from when to when it is shown")
+        raise Unreadable("no subtitles in it: no line has times such as 00:01:02.0 --> 00:01:04.5")
     yield Parsed(text, marks)
 
 

@@ -128,7 +128,7 @@ def _in_braces(text: str, at: int) -> tuple[str, int]:
 class _Tex:
     def __init__(self, macros: dict[str, str]) -> None:
         self.outline = Outline()
-        self._macros = macros
+        self._names = _LETTERS | {name: text for name, text in macros.items() if text}
         self._lists: list[str] = []
 
     def title(self, text: str) -> None:
@@ -260,7 +260,7 @@ class _Tex:
     def _plain(self, text: str) -> str:
         text = _ACCENT.sub(_accent, text)
         text = _LINK.sub(r"[\2](\1)", _WITH_NAME.sub("", _DROPPED.sub("", text)))
-        text = _NAME.sub(self._name, _KEYED.sub(r"[\1]", text))
+        text = _NAME.sub(lambda m: self._names.get(m[1], ""), _KEYED.sub(r"[\1]", text))
         for _ in range(_NESTED):
             shorter = _ARGUMENT.sub(r"\1", _NOTE.sub(r" [\1]", text))
             if shorter == text:
@@ -270,10 +270,6 @@ class _Tex:
         for source, sign in _SIGNS:
             text = text.replace(source, sign)
         return re.sub(r"\\([&%$#_{}])", r"\1", text).replace("\u29f5", "\\")
-
-    def _name(self, match: re.Match[str]) -> str:
-        name = match.group(1)
-        return self._macros.get(name) or _LETTERS.get(name, "")
 
 
 def _accent(match: re.Match[str]) -> str:

@@ -81,10 +81,7 @@ class TextBuilder:
 
     def result(self) -> tuple[str, tuple[Mark, ...]]:
         """Return the text and its marks, the first of them at 0."""
-        marks = tuple(self._marks)
-        if not marks or marks[0].start:
-            marks = (Mark(0), *marks)
-        return "".join(self._parts), marks
+        return "".join(self._parts), tuple(self._marks)
 
     def _write(self, text: str, between: str) -> None:
         if not text.strip():
@@ -97,7 +94,7 @@ class TextBuilder:
         self._parts.append(text)
         self._length += len(text)
         if self._length > LONGEST_TEXT:  # a small file can repeat one long text
-            raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million letters")
+            raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million characters")
         self._in_list = False
 
     def _mark(self) -> None:

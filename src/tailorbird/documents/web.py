@@ -24,8 +24,8 @@ _MARKUP = re.compile(r"</?[a-zA-Z!?]")
 def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read a web page.
 
-    The main part as it is seen: lists with their numbers, terms with what is said of them, 10⁶ as
-    `10^6`, formulas as TeX or on a line; see "Web pages".
+    The visible main part: lists with their numbers, terms with their descriptions, 10⁶ as `10^6`,
+    formulas as TeX or on one line; see "Web pages".
     """
     text = _decode_page(path.read_bytes(), notes)
     root = _tree(text, notes)
@@ -52,7 +52,7 @@ def html(text: str, notes: Notes) -> Parsed:
 def _result(builder: TextBuilder, root: Any, text: str) -> Parsed:
     words, marks = builder.result()
     if not words and _MARKUP.search(text):
-        raise Unreadable("no text in it: a page that is filled by its scripts, or only pictures")
+        raise Unreadable("it has no text: the page is filled by scripts or shows only pictures")
     return Parsed(words, marks, _title(root), _facts(root))
 
 
@@ -67,7 +67,7 @@ def _decode_page(data: bytes, notes: Notes) -> str:
             try:
                 return data.decode(name)
             except (LookupError, UnicodeError):
-                notes.append(f"it says that it is {name}, which it is not")
+                notes.append(f"it declares the encoding {name}, which does not fit its bytes")
     return decode(data, notes)
 
 
@@ -81,9 +81,9 @@ def _tree(text: str, notes: Notes) -> Any:
     try:
         root = parser.document_fromstring(clean(text).encode("utf-8"), parser=reader)
     except (etree.ParserError, etree.XMLSyntaxError) as error:
-        raise Unreadable(f"no page: {error}") from error
+        raise Unreadable(f"not an HTML page: {error}") from error
     if any("Excessive depth" in error.message for error in reader.error_log):
-        notes.append("left out: what is nested more than 2,000 elements deep")
+        notes.append("left out: elements nested more than 2,000 deep")
     _uncover(root)
     return root
 
@@ -123,9 +123,9 @@ def _facts(root: Any) -> dict[str, Value]:
 
 
 def read_epub(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a book in the order of its spine.
+    """Read an EPUB.
 
-    Chapters in the order of the book, each read as a page, without its menus.
+    Chapters in the order of the book (its spine), each like a web page, without menus.
     """
     with open_zip(path) as archive:
         container = required_part(archive, "META-INF/container.xml", "an EPUB")

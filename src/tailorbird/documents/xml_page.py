@@ -1,4 +1,4 @@
-"""Reader of XML for reading: JATS, DocBook and FictionBook, translated to HTML elements."""
+"""Reader of XML documents: JATS, DocBook and FictionBook, translated to HTML elements."""
 
 import html
 import re
@@ -125,7 +125,7 @@ _INFOS = ("info", "bookinfo", "articleinfo", "chapterinfo", "sectioninfo")
 def read_xml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read XML.
 
-    JATS, DocBook and FictionBook as their pages would look; XHTML as a page; other XML as written.
+    JATS, DocBook and FictionBook like web pages; XHTML as a web page; other XML as written.
     """
     data = path.read_bytes()
     root = _root(data) if len(data) <= _MOST_BYTES else None

@@ -19,7 +19,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.index_on_ray import Shard, prepare_document, read_on_nodes, renamed_result
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.embedders import NoVectorError
-from tailorbird.knowledge.ledger import FileNote, PendingDocument
+from tailorbird.knowledge.ledger import PendingDocument
 from tailorbird.knowledge.write import Batch, recipe_of
 from tailorbird.records import Document
 from tailorbird.runs.ray_nodes import RayNodes
@@ -79,15 +79,14 @@ def index(
     files = find_files(paths, config)
     work = _Ingest(kb, config, tally)
     notes = kb.ledger.files()
-    before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in notes.items()}
     with ExitStack() as around:
         nodes = around.enter_context(RayNodes(ray)) if ray and files else None
         title = "index" if files else ""
         bar = around.enter_context(log.quiet_progress(title, len(files), "files"))
         shards = (
-            (Shard((result,)) for result in read_files(files, config, before))
+            (Shard((result,)) for result in read_files(files, config, notes))
             if nodes is None
-            else read_on_nodes(nodes, kb, files, config, before)
+            else read_on_nodes(nodes, kb, files, config, notes)
         )
         for shard in shards:
             work.begin(shard)
@@ -177,7 +176,7 @@ class _Ingest:
         self.moving: set[str] = set()
         self.refused: set[str] = set()
         self.prepared: list[PendingDocument] = []
-        self.notes: list[FileNote] = []
+        self.notes: list[FileVersion] = []
         self.removed: list[str] = []
         self.missing: list[str] = []
         self.count, self.wrote = 0, time.monotonic()
@@ -191,7 +190,7 @@ class _Ingest:
         self.shard = shard
         self.vectors.update(shard.vectors)
 
-    def take(self, result: FileResult, notes: dict[str, FileNote]) -> None:
+    def take(self, result: FileResult, notes: dict[str, FileVersion]) -> None:
         """Process the result of one file."""
         path = result.source
         if result.notes:
@@ -202,7 +201,7 @@ class _Ingest:
             self.tally.skipped[path] = result.why + before
             log.warn(f"{one_line(path)} is left out: {result.why}{before}")
             return
-        note = FileNote(path, result.size, result.mtime_ns, result.digest)
+        note = FileVersion(path, result.size, result.mtime_ns, result.digest)
         if result.unchanged:
             self.tally.unchanged += 1
             if notes.get(path) != note:
@@ -312,7 +311,7 @@ class _Ingest:
                 self.tally.changed -= 1
             log.warn(f"{source} is left out: {error.problem}")
 
-    def _drop_moved(self, note: FileNote, notes: dict[str, FileNote]) -> bool:
+    def _drop_moved(self, note: FileVersion, notes: dict[str, FileVersion]) -> bool:
         """Delete the documents of a missing path with the same content as this file."""
         if note.path in notes:
             return False

@@ -282,29 +282,12 @@ def _folded(text: str) -> str:
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
-    """Return a matcher for SQL's ``%`` and ``_``, which matches each part at its first position."""
-    first, *others = pattern.split("%")
-    begins = _fixed(first)
-    if not others:
-        return lambda text: begins.fullmatch(text) is not None
-    ends, middle = _fixed(others[-1]), [_fixed(part) for part in others[:-1] if part]
-
-    def fits(text: str) -> bool:
-        at, end = len(first), len(text) - len(others[-1])
-        if at > end or not begins.match(text) or not ends.match(text, end):
-            return False
-        for part in middle:
-            place = part.search(text, at, end)
-            if place is None:
-                return False
-            at = place.end()
-        return True
-
-    return fits
-
-
-def _fixed(part: str) -> re.Pattern[str]:
-    return re.compile(re.escape(part).replace("_", "."), re.S)
+    """Return a matcher for SQL's ``%`` and ``_``."""
+    first, *others = (re.escape(part).replace("_", ".") for part in pattern.split("%"))
+    # Atomic: each part matches at its first position, so that no pattern takes long.
+    middle = "".join(f"(?>.*?{part})" for part in others[:-1])
+    whole = re.compile(f"{first}{middle}.*{others[-1]}" if others else first, re.S)
+    return lambda text: whole.fullmatch(text) is not None
 
 
 def _split(text: str) -> list[_Token]:

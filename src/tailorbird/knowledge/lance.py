@@ -6,12 +6,10 @@ searching process holds the vectors in memory (150 MB) and searches exactly. Pas
 LanceDB's approximate index takes over, which at 400,000 rows answers in a sixth of the time.
 """
 
-import contextlib
 import os
 import shutil
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -24,13 +22,12 @@ from tailorbird.errors import UserError
 from tailorbird.knowledge.index_terms import is_unspaced, words_to_find, words_to_index
 from tailorbird.knowledge.memory_index import Resident, best
 from tailorbird.knowledge.protocols import Ranking
-from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend, disk_full
+from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend, disk_explained
 
 _RESIDENT_BYTES = 256 << 20
 # Other processes may still read a replaced version; queries take far less time than this.
 _KEEP_VERSIONS = timedelta(minutes=2)
 _FRAGMENTS = 50
-_STALE, _READ_ALL_SECONDS = 500, 20.0
 _REFINE = 2
 _VECTOR_INDEX = "vector_idx"
 # Earlier versions stored unprocessed text in a column of another name.
@@ -38,7 +35,7 @@ _WORDS, _OLD_WORDS = "words", "text"
 
 
 class LanceBackend(FolderBackend):
-    """LanceDB tables in the folder, one per generation; the default."""
+    """LanceDB tables in the folder, one per generation: the store of earlier versions."""
 
     name = "lancedb"
 
@@ -69,10 +66,9 @@ class LanceStore:
     def __init__(self, folder: Path, name: str, dimension: int, create: bool = False) -> None:
         self.folder, self.name, self.dimension = folder, name, dimension
         self._table = _open(folder, name, dimension, create)
-        self._resident = Resident(dimension)
-        self._many = False
+        self._resident: Resident | None = None
+        self._version = -1  # of `_resident`
         self._deletions = 0
-        self._read_all = 0.0
         self._lock = threading.Lock()
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
@@ -91,7 +87,7 @@ class LanceStore:
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.dimension),
             self._words: pa.array([_encodable(words_to_index(t)) for t in texts], pa.string()),
         }
-        with _explained(self.folder):
+        with disk_explained(self.folder):
             before = self._table.count_rows()
             self._table.add(pa.table(columns))
             arrived = self._table.count_rows() - before
@@ -99,11 +95,9 @@ class LanceStore:
 
     def delete(self, rows: np.ndarray) -> None:
         """See `Index.delete`."""
-        with self._lock:
-            self._deletions += 1
-            self._resident = self._resident.without(rows)
+        self._deletions += 1
         for start in range(0, len(rows), 5000):
-            with _explained(self.folder):
+            with disk_explained(self.folder):
                 self._table.delete(_in(rows[start : start + 5000]))
 
     @property
@@ -123,7 +117,8 @@ class LanceStore:
         if (resident := self._loaded()) is not None:
             return resident.nearest(vector, k, among)
         search = self._table.search(vector, vector_column_name="vector").distance_type("dot")
-        search = search.nprobes(_probes(self._table.count_rows())).refine_factor(_REFINE)
+        probes = max(8, _partitions(self._table.count_rows()) // 20)
+        search = search.nprobes(probes).refine_factor(_REFINE)
         if among is not None:
             # For few rows: the index on `row` selects them, and their scan is exact.
             search = search.bypass_vector_index().where(_in(among), prefilter=True)
@@ -155,13 +150,14 @@ class LanceStore:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """See `VectorIndex.vectors`."""
-        # A row's vector never changes, so one in memory needs no look at the table.
-        if self._resident.holds(rows):
-            return self._resident.vectors(rows)
-        if (resident := self._loaded()) is not None:
-            return resident.vectors(rows)
-        block = Resident(self.dimension)
-        return block.brought_up(0, np.unique(rows), self._pieces).vectors(rows)
+        resident = self._loaded()
+        if resident is None:
+            unique = np.unique(rows)
+            parts = [self._read(_in(unique[at : at + 5000])) for at in range(0, len(unique), 5000)]
+            none = np.empty(0, np.int64), np.empty((0, self.dimension), np.float32)
+            read, vectors = (np.concatenate(each) for each in zip(none, *parts, strict=True))
+            resident = Resident(read, vectors)
+        return resident.vectors(rows)
 
     def due(self, rows: int) -> bool:
         """See `Index.due`."""
@@ -172,7 +168,7 @@ class LanceStore:
 
     def optimize(self) -> None:
         """See `Index.optimize`."""
-        with _explained(self.folder):
+        with disk_explained(self.folder):
             _ensure_indexes(self._table)
             self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
             large = self._large(self._table.count_rows())
@@ -200,47 +196,16 @@ class LanceStore:
     def _loaded(self) -> Resident | None:
         """Return the table's current vectors in memory; None if they are too many."""
         with self._lock:
-            version = self._table.version
-            if self._resident.version != version:
-                self._many = self._large(count := int(self._table.count_rows()))
-                if self._many:
-                    self._resident = Resident(self.dimension, version)
-                else:
-                    self._resident = self._followed(version, count)
-            return None if self._many else self._resident
-
-    def _followed(self, version: int, count: int) -> Resident:
-        """Return the vectors of a version with `count` rows.
-
-        Reading which rows exist takes longer than a search. So only new rows are read while few can
-        have been deleted; the ledger knows those, and snapshots leave them out. Now and then all
-        rows are read, since a repair may also put rows back in between.
-        """
-        before, now = self._resident, time.monotonic()
-        lately = now - self._read_all < _READ_ALL_SECONDS
-        if lately and before.version is not None and before.version < version:
-            new = self._read(f"row > {before.last}")
-            stale = before.alive + len(new[0]) - count
-            if 0 <= stale <= max(_STALE, count // 50):
-                return before.grown(version, *new)
-        self._read_all = now
-        return before.brought_up(version, self.rows(), self._missing)
-
-    def _pieces(self, rows: np.ndarray) -> Ranking:
-        """Read these rows through the index on `row`, thousands at a time."""
-        read = [self._read(_in(rows[start : start + 5000])) for start in range(0, len(rows), 5000)]
-        return np.concatenate([r for r, _ in read]), np.concatenate([v for _, v in read])
+            version = int(self._table.version)
+            if self._version != version:
+                count = int(self._table.count_rows())
+                large = self._large(count)
+                self._resident = None if large else Resident(*self._read(None, count))
+                self._version = version
+            return self._resident
 
     def _large(self, rows: int) -> bool:
         return rows * self.dimension * 4 > _RESIDENT_BYTES
-
-    def _missing(self, rows: np.ndarray) -> Ranking:
-        """Read these sorted rows."""
-        if len(rows) <= 2000:
-            return self._read(_in(rows))
-        present, vectors = self._read(f"row >= {rows[0]} AND row <= {rows[-1]}", len(rows))
-        mask = np.isin(present, rows)
-        return (present, vectors) if mask.all() else (present[mask], vectors[mask])
 
     def _read(self, where: str | None, expected: int = 0) -> Ranking:
         """Return rows and vectors ``[n, d]``, read in blocks so that memory holds one copy."""
@@ -266,10 +231,6 @@ class LanceStore:
 
 def _partitions(rows: int) -> int:
     return max(1, int(rows**0.5))
-
-
-def _probes(rows: int) -> int:
-    return max(8, _partitions(rows) // 20)
 
 
 def _in(rows: np.ndarray) -> str:
@@ -330,13 +291,3 @@ def _ensure_indexes(table: Any) -> None:
         table.create_index(words, config=FTS(with_position=False), name=f"{words}_idx")
     if "row_idx" not in indexes:
         table.create_index("row", config=BTree(), name="row_idx")
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if "No space left" in str(error) or "os error 28" in str(error):
-            raise disk_full(folder) from error
-        raise

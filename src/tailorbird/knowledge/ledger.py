@@ -16,11 +16,44 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.documents.read_result import FileVersion
 from tailorbird.knowledge.filter import metadata_of, metadata_text
 from tailorbird.knowledge.protocols import Database
 from tailorbird.records import Chunk, Document, Mark
 
 _AT_ONCE = 500
+
+TABLES = """
+CREATE TABLE settings (name {name} PRIMARY KEY, value TEXT NOT NULL){by_name};
+CREATE TABLE generations (
+  number {key}, embedder TEXT NOT NULL, dimension {number} NOT NULL{fingerprint}
+);
+CREATE TABLE files (
+  path {name} PRIMARY KEY, size {number} NOT NULL, mtime_ns {number} NOT NULL, digest TEXT NOT NULL
+){by_name};
+CREATE TABLE documents (
+  version {key}, source {name} NOT NULL, path {name} NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('pending', 'live', 'dead')),
+  digest TEXT NOT NULL, made TEXT NOT NULL, title TEXT NOT NULL, metadata TEXT NOT NULL,
+  marks TEXT NOT NULL, chunks {number} NOT NULL
+);
+CREATE UNIQUE INDEX documents_live ON documents (source) WHERE state = 'live';
+CREATE INDEX documents_unsettled ON documents (state) WHERE state <> 'live';
+CREATE INDEX documents_path ON documents (path);
+CREATE TABLE texts (version {number} PRIMARY KEY, body {bytes} NOT NULL);
+CREATE TABLE chunks (
+  "row" {key}, version {number} NOT NULL, position {number} NOT NULL,
+  id TEXT NOT NULL, start {number} NOT NULL, "end" {number} NOT NULL, page {number},
+  headings TEXT NOT NULL, tokens {number} NOT NULL, text TEXT NOT NULL, said {bytes} NOT NULL
+);
+CREATE UNIQUE INDEX chunks_version ON chunks (version, position);
+CREATE INDEX chunks_said ON chunks (said);
+CREATE TABLE vectors (
+  generation {number} NOT NULL, said {bytes} NOT NULL, vector {bytes} NOT NULL
+);
+CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
+"""
+"""The tables of a ledger of schema 1, with the types of each database in braces."""
 
 Rows = np.ndarray
 """``[n]`` int64, sorted."""
@@ -42,21 +75,11 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class FileNote:
-    """The recorded state of a file whose documents are all ingested."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class PendingDocument:
     """A document ready to be written.
 
     Attributes:
-        path: The file it came from, as `FileNote.path`, or else its source.
+        path: The file it came from, as `FileVersion.path`, or else its source.
         texts: The embedded and searched text of each chunk, see `contextual_text`.
         recipe: Fingerprint of the chunking settings.
     """
@@ -126,10 +149,10 @@ class Ledger:
             self.link.execute("DELETE FROM vectors WHERE generation = ?", (number,))
             self.link.execute("DELETE FROM generations WHERE number = ?", (number,))
 
-    def files(self) -> dict[str, FileNote]:
+    def files(self) -> dict[str, FileVersion]:
         """Return the files whose documents are all ingested, by path."""
         read = self.link.execute("SELECT path, size, mtime_ns, digest FROM files")
-        return {row[0]: FileNote(*row) for row in read}
+        return {row[0]: FileVersion(*row) for row in read}
 
     def live(self, source: str) -> tuple[str, str] | None:
         """Return digest and path of a live document, or None."""
@@ -255,7 +278,7 @@ class Ledger:
         names = self.link.listing(list(removed))
         return int(self.link.execute(sql + self.link.AMONG, (names,)).rowcount)
 
-    def note_files(self, notes: Iterable[FileNote], missing: Iterable[str] = ()) -> None:
+    def note_files(self, notes: Iterable[FileVersion], missing: Iterable[str] = ()) -> None:
         """Record files as ingested; delete the records of missing ones."""
         self.link.executemany(
             "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "

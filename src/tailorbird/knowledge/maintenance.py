@@ -207,8 +207,9 @@ def _moved(kb: KnowledgeFolder, backend: Backend, target: Ledger) -> int:
     write.recover(source, generation, kb.store(generation))
     _clear(backend, target)
     with target.link.transaction():
-        for table in _TABLES:
-            _copy(source.link, target.link, table)
+        for table, (columns, _) in _TABLES.items():
+            for rows in _pages(source.link, table):
+                target.link.insert(table, columns, rows)
         for table, key in (("generations", "number"), ("documents", "version"), ("chunks", "row")):
             last = source.count(f"SELECT max({key}) FROM {table}")
             target.link.next_key(table, last)
@@ -242,12 +243,6 @@ def _clear(backend: Backend, target: Ledger) -> None:
     with target.link.transaction():
         for table in _TABLES:
             target.link.execute(f"DELETE FROM {table}")
-
-
-def _copy(source: Database, target: Database, table: str) -> None:
-    columns, _ = _TABLES[table]
-    for rows in _pages(source, table):
-        target.insert(table, columns, rows)
 
 
 def _digest(link: Database, table: str) -> str:

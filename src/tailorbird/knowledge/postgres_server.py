@@ -11,43 +11,16 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from tailorbird.errors import UserError
+from tailorbird.knowledge.ledger import TABLES
 
 SCHEMA = "tailorbird"
 CLASS = 0x746C7262  # of advisory locks: "tlrb"
 _VECTOR = (0, 8)
-_FIRST = """
-CREATE TABLE settings (name TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE generations (
-  number BIGINT PRIMARY KEY, embedder TEXT NOT NULL,
-  dimension BIGINT NOT NULL, fingerprint TEXT NOT NULL DEFAULT ''
-);
-CREATE TABLE files (
-  path TEXT COLLATE "C" PRIMARY KEY, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL,
-  digest TEXT NOT NULL
-);
-CREATE TABLE documents (
-  version BIGINT PRIMARY KEY, source TEXT COLLATE "C" NOT NULL, path TEXT COLLATE "C" NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('pending', 'live', 'dead')),
-  digest TEXT NOT NULL, made TEXT NOT NULL, title TEXT NOT NULL, metadata TEXT NOT NULL,
-  marks TEXT NOT NULL, chunks BIGINT NOT NULL
-);
-CREATE UNIQUE INDEX documents_live ON documents (source) WHERE state = 'live';
-CREATE INDEX documents_unsettled ON documents (state) WHERE state <> 'live';
-CREATE INDEX documents_path ON documents (path);
-CREATE TABLE texts (version BIGINT PRIMARY KEY, body BYTEA NOT NULL);
-CREATE TABLE chunks (
-  "row" BIGINT PRIMARY KEY, version BIGINT NOT NULL, position BIGINT NOT NULL,
-  id TEXT NOT NULL, start BIGINT NOT NULL, "end" BIGINT NOT NULL, page BIGINT,
-  headings TEXT NOT NULL, tokens BIGINT NOT NULL, text TEXT NOT NULL, said BYTEA NOT NULL
-);
-CREATE UNIQUE INDEX chunks_version ON chunks (version, position);
-CREATE INDEX chunks_said ON chunks (said);
-CREATE TABLE vectors (
-  generation BIGINT NOT NULL, said BYTEA NOT NULL, vector BYTEA NOT NULL
-);
-CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
-CREATE TABLE tailorbird_keys (name TEXT PRIMARY KEY, last BIGINT NOT NULL);
-"""
+_FIRST = TABLES.format(
+    name='TEXT COLLATE "C"', number="BIGINT", bytes="BYTEA", key="BIGINT PRIMARY KEY", by_name="",
+    fingerprint=", fingerprint TEXT NOT NULL DEFAULT ''",
+)  # fmt: skip
+_FIRST += "CREATE TABLE tailorbird_keys (name TEXT PRIMARY KEY, last BIGINT NOT NULL);"
 MIGRATIONS: tuple[str, ...] = (_FIRST,)
 """Migrations from version n to n + 1; the table `tailorbird_keys` has a ledger's version."""
 

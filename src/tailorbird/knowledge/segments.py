@@ -6,14 +6,13 @@ and a kill leaves at most an unlisted file. Only the process with the write lock
 """
 
 import contextlib
-import errno
 import json
 import os
 import shutil
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from tailorbird.knowledge.memory_index import (
 )
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.segment_file import Segment, merge_segments, write_segment
-from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend, disk_full
+from tailorbird.knowledge.sqlite_ledger import INDEX, FolderBackend, disk_explained
 from tailorbird.runs.atomic import sync_folder
 
 _NAMES = "segments.json"
@@ -81,7 +80,7 @@ class SegmentStore:
         self._last = 0
         self._questions = 0
         if create and not self._names.is_file():
-            with self._explained():
+            with disk_explained(self.folder.parent):
                 folder.mkdir(parents=True, exist_ok=True)
                 self._publish([], [])
         self._current()
@@ -95,7 +94,7 @@ class SegmentStore:
         if not len(rows):
             return
         segments = self._current()
-        with self._explained():
+        with disk_explained(self.folder.parent):
             name = self._name()
             write_segment(self._path(name), np.asarray(rows, dtype=np.int64), vectors, texts)
             self._publish([*segments, name], [*self._fresh, name])
@@ -105,7 +104,7 @@ class SegmentStore:
         ordered, segments = np.unique(rows), self._current()
         marks = [(segment, segment.places(ordered)[1]) for segment in segments.values()]
         if any(len(places) for _, places in marks):
-            with self._explained():
+            with disk_explained(self.folder.parent):
                 # Published before the marks, so that readers that searched meanwhile notice a
                 # deletion.
                 self._publish(list(segments), self._fresh)
@@ -211,7 +210,7 @@ class SegmentStore:
                 size += segment.alive
         others = [name for name in segments if name not in mergeable]
         whole = len(mergeable) == 1 and size == len(next(iter(mergeable.values())).rows)
-        with self._explained():
+        with disk_explained(self.folder.parent):
             if whole or not mergeable:
                 self._publish(list(segments), [])
             elif not size:
@@ -276,15 +275,6 @@ class SegmentStore:
                     f"tailor index --store {self.folder.parent.parent} --repair",
                 ) from error
             return self._segments
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise disk_full(self.folder.parent) from error
-            raise
 
 
 def _in_full(

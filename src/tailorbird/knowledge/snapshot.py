@@ -69,7 +69,12 @@ class Snapshot:
 
     def chunks(self, source: str) -> list[Chunk]:
         """Return a document's chunks in order; empty for an unknown document."""
-        return self._chunks("d.source = ?", source)
+        read = self._ledger.link.execute(
+            f"SELECT {_COLUMNS} FROM documents d JOIN chunks c ON c.version = d.version "
+            "WHERE d.state = 'live' AND d.source = ? ORDER BY c.position",
+            (source,),
+        )
+        return [chunk_of(row) for row in read]
 
     def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
         """Return for each chunk up to `n` chunks before and after it, without itself."""
@@ -247,11 +252,3 @@ class Snapshot:
                     f"--where: no document has {name[:200]!r}{did_you_mean(name, keys)}",
                     f"there are: {', '.join(names[:_NAMED])}{more}",
                 )
-
-    def _chunks(self, where: str, *values: Any) -> list[Chunk]:
-        read = self._ledger.link.execute(
-            f"SELECT {_COLUMNS} FROM documents d JOIN chunks c ON c.version = d.version "
-            f"WHERE d.state = 'live' AND {where} ORDER BY c.position",
-            values,
-        )
-        return [chunk_of(row) for row in read]

@@ -1,6 +1,7 @@
 """The ledger in a SQLite file of the knowledge base's folder: schema, opening, locking."""
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.errors import UserError
+from tailorbird.knowledge.ledger import TABLES
 
 LEDGER, INDEX, LOCK = "ledger.sqlite", "index", "lock"
 
@@ -19,36 +21,10 @@ _WAIT_SECONDS = 60.0
 # Keeps the knowledge base out of an index of the folder that contains it.
 _IGNORE = "# made by tailorbird: this folder is a knowledge base\n*\n"
 
-_FIRST = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE generations (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, embedder TEXT NOT NULL, dimension INTEGER NOT NULL
-);
-CREATE TABLE files (
-  path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE documents (
-  version INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, path TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('pending', 'live', 'dead')),
-  digest TEXT NOT NULL, made TEXT NOT NULL, title TEXT NOT NULL, metadata TEXT NOT NULL,
-  marks TEXT NOT NULL, chunks INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX documents_live ON documents (source) WHERE state = 'live';
-CREATE INDEX documents_unsettled ON documents (state) WHERE state <> 'live';
-CREATE INDEX documents_path ON documents (path);
-CREATE TABLE texts (version INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE chunks (
-  row INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, position INTEGER NOT NULL,
-  id TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER,
-  headings TEXT NOT NULL, tokens INTEGER NOT NULL, text TEXT NOT NULL, said BLOB NOT NULL
-);
-CREATE UNIQUE INDEX chunks_version ON chunks (version, position);
-CREATE INDEX chunks_said ON chunks (said);
-CREATE TABLE vectors (
-  generation INTEGER NOT NULL, said BLOB NOT NULL, vector BLOB NOT NULL
-);
-CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
-"""
+_FIRST = TABLES.format(
+    name="TEXT", number="INTEGER", bytes="BLOB", key="INTEGER PRIMARY KEY AUTOINCREMENT",
+    by_name=" WITHOUT ROWID", fingerprint="",
+)  # fmt: skip
 
 # The weights that made a generation, since a folder may have other weights by now; empty: unknown.
 _SECOND = "ALTER TABLE generations ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''"
@@ -338,6 +314,18 @@ def _explained(path: Path) -> Iterator[None]:
             ) from error
         if "locked" in words:
             raise UserError(f"{path} is locked by another program", "wait for it") from error
+        raise
+
+
+@contextlib.contextmanager
+def disk_explained(path: Path) -> Iterator[None]:
+    """Turn the errors of a full disk, also LanceDB's, into `UserError` with a fix."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        if full or "No space left" in str(error) or "os error 28" in str(error):
+            raise disk_full(path) from error
         raise
 
 

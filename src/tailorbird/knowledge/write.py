@@ -18,8 +18,9 @@ import numpy as np
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.chunk_context import contextual_text
+from tailorbird.documents.read_result import FileVersion
 from tailorbird.errors import UserError
-from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, PendingDocument, text_hash
+from tailorbird.knowledge.ledger import Generation, Ledger, PendingDocument, text_hash
 from tailorbird.knowledge.protocols import ChunkIndex
 
 _BLOCK = 2000
@@ -42,7 +43,7 @@ class Batch:
 
     prepared: tuple[PendingDocument, ...] = ()
     vectors: Mapping[bytes, np.ndarray] = field(default_factory=dict)
-    notes: tuple[FileNote, ...] = ()
+    notes: tuple[FileVersion, ...] = ()
     removed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     generation: int = -1

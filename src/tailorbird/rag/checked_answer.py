@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.rag.augment import UNKNOWN, heading_of, pack
-from tailorbird.rag.citations import Support, check_answer, cite
+from tailorbird.rag.citations import Support, check_answer, cite, with_marks
 from tailorbird.rag.content_words import (
     asks_for_code,
     asks_for_figure,
@@ -109,7 +109,8 @@ class Extractive:
             Claim(laid_out(p.passage.text, p.start, p.end), (_quoted(p),), supported=True)
             for p in picked
         )
-        pieces = list(_spaced([_marked(c.text, c.citations[0].number) for c in claims]))
+        marks = (f"[{claim.citations[0].number}]" for claim in claims)
+        pieces = list(_spaced([with_marks(c.text, m) for c, m in zip(claims, marks, strict=True)]))
         yield from pieces
         return Draft("".join(pieces), tuple(passages), claims=claims)
 
@@ -226,10 +227,6 @@ def _quoted(piece: Picked) -> Citation:
     passage = piece.passage
     start, end = passage.start + piece.start, passage.start + piece.end
     return cite(passage, Support(1.0, start, end, piece.text, agrees=True))
-
-
-def _marked(text: str, number: int) -> str:
-    return f"{text}\n[{number}]" if text.endswith(("```", "~~~")) else f"{text} [{number}]"
 
 
 def _spaced(pieces: Sequence[str]) -> Iterator[str]:

@@ -79,7 +79,7 @@ def check_answer(
         sentence = text[start:end]
         claim = _check(sentence, grounds, least)
         claims.append(claim)
-        pieces += [text[at:start], _with_marks(sentence, claim)]
+        pieces += [text[at:start], _with_citations(sentence, claim)]
         at = end
     return "".join([*pieces, text[at:]]).strip(), tuple(claims)
 
@@ -233,13 +233,15 @@ def _claim_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _with_marks(sentence: str, claim: Claim) -> str:
+def _with_citations(sentence: str, claim: Claim) -> str:
     """Return a sentence with its confirmed citations, or with the unsupported mark."""
     marks = "".join(f"[{citation.number}]" for citation in claim.citations) or UNSUPPORTED
-    bare = _MARK.sub("", sentence).rstrip()
-    if bare.endswith(("```", "~~~")):
-        return f"{bare}\n{marks}"
-    return f"{bare} {marks}"
+    return with_marks(_MARK.sub("", sentence).rstrip(), marks)
+
+
+def with_marks(text: str, marks: str) -> str:
+    """Return a text followed by marks, which stand on a line of their own after code."""
+    return f"{text}\n{marks}" if text.endswith(("```", "~~~")) else f"{text} {marks}"
 
 
 def _one_line(text: str) -> str:

@@ -48,26 +48,13 @@ _PERSON = re.compile(
     r"[^\W\d_a-z][\w'\u2019-]*\s+(?:[A-Z]\s?\.\s+)?(?:(?:van|von|de|la|bin|al)\s+){0,2}"
     r"[^\W\d_a-z][\w'\u2019-]+"
 )
-_ORGANISATION = frozenset(
-    {"university", "college", "school", "institute", "academy", "company", "club", "team", "city"}
-    | {"united", "army", "navy", "museum", "theatre", "records", "county", "state", "states"}
-    | {"kingdom", "empire", "republic", "union", "league", "party", "railway", "house", "church"}
-    | {"library", "group", "center", "centre", "works", "inc", "bank", "office", "television"}
-    | {
-        "arena",
-        "park",
-        "field",
-        "street",
-        "garden",
-        "awards",
-        "world",
-        "championship",
-        "the",
-        "of",
-        "and",
-        "for",
-    }
-)
+_ORGANISATION_WORDS = """
+university college school institute academy company club team city united army navy museum
+theatre records county state states kingdom empire republic union league party railway house
+church library group center centre works inc bank office television arena park field street
+garden awards world championship the of and for
+"""
+_ORGANISATION = frozenset(_ORGANISATION_WORDS.split())
 # Adjectives such as Israeli or Danish are no countries.
 _DEMONYM = re.compile(r"\w+(?:ian|ish|ese|eli|ani|aqi)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d")

@@ -158,8 +158,9 @@ def _worth(
     question: str, candidates: Sequence[_Candidate], passages: Sequence[Passage]
 ) -> np.ndarray:
     """Return ``[candidates]``: the part of each score that needs no embedding."""
-    best, worst = _range([passage.score for passage in passages])
-    spread = (best - worst) or 1.0
+    scores = [passage.score for passage in passages]
+    worst = min(scores)
+    spread = (max(scores) - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in candidates])
     worth: np.ndarray = _WORDS * _word_shares(question, candidates) + _PASSAGE * ranks
     worth -= _CODE_PENALTY * np.asarray([c.sentence.kind == "code" for c in candidates])
@@ -175,10 +176,6 @@ def _likeness(
     each = vectors[1:] @ vectors[0]
     around = dict(zip(sections, each[len(candidates) :], strict=True))
     return each[: len(candidates)], np.asarray([around[c.section] for c in candidates])
-
-
-def _range(scores: Sequence[float]) -> tuple[float, float]:
-    return max(scores), min(scores)
 
 
 def _as_read(candidate: _Candidate) -> str:

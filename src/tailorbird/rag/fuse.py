@@ -4,10 +4,14 @@ A convex sum of scaled scores beats reciprocal rank fusion if judged queries can
 needs few of them (Bruch, Gai and Ingber 2023, arXiv 2210.11934).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Key = TypeVar("Key", bound=Hashable)
+"""What is ranked: the id or the place of a chunk."""
 
 Floats = np.ndarray
 """``[n]`` numbers."""
@@ -31,8 +35,8 @@ def min_max(scores: Floats, floor: float | None = None) -> Floats:
 
 
 def convex(
-    dense: Mapping[int, float], words: Mapping[int, float], weight: float
-) -> dict[int, float]:
+    dense: Mapping[Key, float], words: Mapping[Key, float], weight: float
+) -> dict[Key, float]:
     """Return ``weight * dense + (1 - weight) * words`` of scaled scores, by key.
 
     Dense scores are scaled from the worst candidate to the best; BM25 from 0, its minimum. A key
@@ -49,13 +53,13 @@ def convex(
     return {key: score for key, score in fused.items() if any(key in side for side in sides)}
 
 
-def rrf(dense: Sequence[int], words: Sequence[int], weight: float = EVEN) -> dict[int, float]:
+def rrf(dense: Sequence[Key], words: Sequence[Key], weight: float = EVEN) -> dict[Key, float]:
     """Return the weighted reciprocal rank fusion of two orders of keys (best first), by key.
 
     >>> best_first(rrf(dense=[7, 3], words=[9, 7]))  # what both sides have goes first
     [7, 9, 3]
     """
-    fused: dict[int, float] = {}
+    fused: dict[Key, float] = {}
     for side, share in ((dense, weight), (words, 1 - weight)):
         for rank, key in enumerate(side, start=1):
             if share:
@@ -63,7 +67,7 @@ def rrf(dense: Sequence[int], words: Sequence[int], weight: float = EVEN) -> dic
     return fused
 
 
-def best_first(scores: Mapping[int, float]) -> list[int]:
+def best_first(scores: Mapping[Key, float]) -> list[Key]:
     """Return the keys by descending score; ties keep their order."""
     return sorted(scores, key=lambda key: -scores[key])
 

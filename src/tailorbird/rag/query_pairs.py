@@ -197,21 +197,13 @@ def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[RankingPa
     return pairs
 
 
-def queries_from_documents(pairs: Sequence[RankingPair]) -> tuple[Queries, list[RankingPair]]:
-    """Return generated pairs as judged queries, and the pairs in the same order.
-
-    Query ids are ``document:N``; they are held out by document, see `split_documents`.
-    """
-    texts = {f"document:{n}": pair.query for n, pair in enumerate(pairs)}
-    grades = {f"document:{n}": {pair.source: 1} for n, pair in enumerate(pairs)}
-    return Queries(texts, grades), list(pairs)
-
-
 def split_documents(
     pairs: Sequence[RankingPair], validation: float, held_out: float, seed: int
 ) -> Parts:
-    """Split generated queries into three parts, each document's in one part."""
-    queries, _ = queries_from_documents(pairs)
+    """Split generated queries ``document:N`` into three parts, each document's in one part."""
+    texts = {f"document:{n}": pair.query for n, pair in enumerate(pairs)}
+    grades = {f"document:{n}": {pair.source: 1} for n, pair in enumerate(pairs)}
+    queries = Queries(texts, grades)
     sources = list(dict.fromkeys(pair.source for pair in pairs))
     order = np.random.default_rng(seed).permutation(len(sources))
     ends = np.cumsum([round(held_out * len(sources)), round(validation * len(sources))])

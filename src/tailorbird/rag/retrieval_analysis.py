@@ -1,6 +1,6 @@
 """Evaluation of a knowledge base on judged questions."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,7 @@ def weigh(
     if config.mode != "hybrid" or config.weight is not None:
         return Weighed([in_use] * count, WeightChoice(in_use, {}, 0), "as given")
     if train is not None and len(train[0]) >= FEWEST:
-        choice = choose_weight(_scorer(_table(retriever, names, *train)))
+        choice = choose_weight(_table(retriever, names, *train).__getitem__)
         return Weighed([choice.weight] * count, choice, f"on {len(train[0]):,} training questions")
     if train is not None or count < FEWEST:
         few = f"{len(train[0]) if train else count} questions are too few to tune it"
@@ -79,14 +79,13 @@ def weigh(
     folds = np.random.default_rng(13).permutation(count) % FOLDS
     weights = np.zeros(count)
     for fold in range(FOLDS):
-        weights[folds == fold] = choose_weight(
-            _scorer({w: values[folds != fold] for w, values in table.items()})
-        ).weight
+        others = {weight: values[folds != fold] for weight, values in table.items()}
+        weights[folds == fold] = choose_weight(others.__getitem__).weight
     how = (
         f"on these {count:,} questions; each is scored with the weight tuned on the other folds "
         f"of {FOLDS}"
     )
-    return Weighed(weights.tolist(), choose_weight(_scorer(table)), how)
+    return Weighed(weights.tolist(), choose_weight(table.__getitem__), how)
 
 
 def _table(
@@ -102,10 +101,6 @@ def _table(
         )
         for weight in WEIGHTS
     }
-
-
-def _scorer(table: dict[float, Floats]) -> Callable[[float], Floats]:
-    return lambda weight: table[weight]
 
 
 def calibrate(

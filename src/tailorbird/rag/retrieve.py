@@ -128,25 +128,19 @@ class Retriever:
         share = self.weight if weight is None else weight
         hits = {hit.chunk.id: hit for hit in (*sides.words, *sides.dense)}
         matches = {hit.chunk.id: hit.words for hit in sides.words}
-        ordered = dict.fromkeys(hit.chunk.id for hit in (*sides.dense, *sides.words))
-        keys = {name: number for number, name in enumerate(ordered)}
-        names = list(ordered)
         if self.config.fusion == "rrf":
-            scores = rrf(
-                [keys[hit.chunk.id] for hit in sides.dense[: sides.dense_count]],
-                [keys[hit.chunk.id] for hit in sides.words],
-                share,
-            )
+            by_vector = [hit.chunk.id for hit in sides.dense[: sides.dense_count]]
+            scores = rrf(by_vector, [hit.chunk.id for hit in sides.words], share)
         else:
             scores = convex(
-                {keys[hit.chunk.id]: hit.dense or 0.0 for hit in sides.dense},
-                {keys[hit.chunk.id]: hit.words or 0.0 for hit in sides.words},
+                {hit.chunk.id: hit.dense or 0.0 for hit in sides.dense},
+                {hit.chunk.id: hit.words or 0.0 for hit in sides.words},
                 share,
             )
         fused = (
-            Hit(hit.chunk, scores[key], hit.dense, matches.get(names[key]), None, hit.metadata)
-            for key in best_first(scores)
-            for hit in (hits[names[key]],)
+            Hit(hit.chunk, scores[name], hit.dense, matches.get(name), None, hit.metadata)
+            for name in best_first(scores)
+            for hit in (hits[name],)
         )
         return list(islice(_once(fused), most))
 
@@ -154,7 +148,15 @@ class Retriever:
         """Return the hits, the top ones reordered by the reranker if there is one."""
         if self.reranker is None:
             return hits
-        return _reranked(self.reranker, question, hits, self.config.rerank)
+        first, rest = hits[: self.config.rerank], hits[self.config.rerank :]
+        scores = self.reranker.score(question, [contextual_text(hit.chunk) for hit in first])
+        first = [
+            replace(hit, score=float(score), reranked=float(score))
+            for hit, score in zip(first, scores, strict=True)
+        ]
+        first.sort(key=lambda hit: -hit.score)
+        # Unscored hits stay behind the reranked ones, whose scores are from 0 to 1.
+        return first + [replace(hit, score=hit.score - 1.0) for hit in rest]
 
     @property
     def weight(self) -> float:
@@ -227,18 +229,6 @@ def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
         if words not in texts:
             texts.add(words)
             yield hit
-
-
-def _reranked(reranker: PairScorer, question: str, hits: list[Hit], most: int) -> list[Hit]:
-    read, rest = hits[:most], hits[most:]
-    scores = reranker.score(question, [contextual_text(hit.chunk) for hit in read])
-    read = [
-        replace(hit, score=float(score), reranked=float(score))
-        for hit, score in zip(read, scores, strict=True)
-    ]
-    read.sort(key=lambda hit: -hit.score)
-    # Unscored hits stay behind the reranked ones, whose scores are from 0 to 1.
-    return read + [replace(hit, score=hit.score - 1.0) for hit in rest]
 
 
 def confidence(results: Sequence[Passage | Hit]) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,8 @@ def mine(
         worded = sorted(named, key=lambda p: -named[p])
         random_places = rng.integers(len(corpus.texts), size=2 * settings.hard_negatives).tolist()
         negatives: dict[str, int] = {}
-        for place in [*_in_turn(near, worded), *random_places]:
+        in_turn = (place for two in zip_longest(near, worded) for place in two)
+        for place in [*(p for p in in_turn if p is not None), *random_places]:
             if len(negatives) == settings.hard_negatives:
                 break
             source = corpus.sources[place]
@@ -143,15 +145,6 @@ def mine(
         texts = tuple(corpus.texts[place] for place in negatives.values())
         mined.append(replace(pair, negatives=texts, negative_sources=tuple(negatives)))
     return mined
-
-
-def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    turns: dict[int, None] = {}
-    for rank in range(max(len(first), len(second))):
-        for side in (first, second):
-            if rank < len(side):
-                turns[side[rank]] = None
-    return list(turns)
 
 
 def load_embedder(name: str, device: Device, max_tokens: int) -> Any:

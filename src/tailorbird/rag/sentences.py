@@ -37,6 +37,7 @@ _ASIDE = re.compile(
     r"|>*+\s*+\[!\w++\])\s*+)++$|^\s*+\.\. \S+::.*$|^ {0,3}\[[^\]]+\]:\s*\S"
 )
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
+_LINE = re.compile(r"^.*$", re.M)
 _LINES: dict[Kind, re.Pattern[str]] = {
     "heading": _HEADING,
     "item": _ITEM,
@@ -148,7 +149,7 @@ def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
     fence = _open_fence(text)
     kind: Kind | None = "code" if fence else None
     begin = end = 0
-    for start, stop in _lines(text):
+    for start, stop in (line.span() for line in _LINE.finditer(text)):
         line = text[start:stop]
         if fence:
             end = stop
@@ -195,15 +196,6 @@ def _line_kind(line: str, before: Kind | None) -> "Kind | Literal['more'] | None
     if re.match(r"(?: {4}|\t)", line):
         return "more" if before == "code" else "code"
     return "prose"
-
-
-def _lines(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    while start < len(text):
-        stop = text.find("\n", start)
-        stop = len(text) if stop < 0 else stop
-        yield start, stop
-        start = stop + 1
 
 
 def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tailorbird.data.group_split import make_folds
-from tailorbird.data.normalise import text_key
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Split
 

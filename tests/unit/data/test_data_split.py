@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.model_selection import train_test_split
 
-from tailorbird.data.normalise import text_key
+from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.read import Loaded
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError

@@ -63,7 +63,7 @@ def test_what_is_written_otherwise(source: str, words: str) -> None:
 def test_a_comment_without_end_is_told() -> None:
     notes: list[str] = []
     assert markdown("a\n\n<!-- b\n\nc", notes).text == "a"
-    assert notes == ["a comment that does not end hides the rest of the page"]
+    assert notes == ["an unclosed comment (<!--) hides the rest of the page"]
 
 
 def test_marks_stand_at_their_headings_behind_what_is_left_out() -> None:
@@ -122,7 +122,7 @@ def test_a_notebook_with_what_it_printed(tmp_path: Path) -> None:
         "# Catch\n\n````\nprint('```')\nx\n````\n\n```\n3 nets\ndone\n```\n\ncod; kg: 3\n\n"
         "**so**\n\n```\nTraceback\n```"
     )
-    assert notes == ["1 outputs without words are left out, such as pictures"]
+    assert notes == ["1 outputs without text are left out, such as pictures"]
 
 
 def test_a_notebook_with_odd_outputs(tmp_path: Path) -> None:
@@ -130,4 +130,4 @@ def test_a_notebook_with_odd_outputs(tmp_path: Path) -> None:
     cells = [{"cell_type": "code", "source": "y", "outputs": outputs}]
     words, notes = read(tmp_path, cells)
     assert words.count("x") == 20_000
-    assert "an output of 30,000 letters is cut to 20,000" in notes
+    assert "an output of 30,000 characters is cut to 20,000" in notes

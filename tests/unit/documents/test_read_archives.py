@@ -100,7 +100,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     assert "left out: a.png, b.png: a picture" in notes
     assert "left out: bad.docx: damaged" in notes
     assert (
-        "left out: .env, __MACOSX/._page.md, node_modules/m.js: hidden, or made by a program"
+        "left out: .env, __MACOSX/._page.md, node_modules/m.js: hidden, or a program's own file"
     ) in notes
     for name in ("../up.md", "/etc/top.md", "C:/Docs/c.md", "../b.md"):
         assert name in notes.partition("leads out of the archive")[0].rpartition("left out: ")[2]
@@ -119,13 +119,13 @@ def test_links_and_devices_are_no_files(tmp_path: Path) -> None:
         made.addfile(entry)
     result = one(path)
     assert list(texts(result, path)) == ["page.md"]
-    assert result.notes == ("left out: l.txt, h.txt, zero: a link or a device, no file",)
+    assert result.notes == ("left out: l.txt, h.txt, zero: a link or a device, not a file",)
     link = zipfile.ZipInfo("l.txt")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as packed:
         packed.writestr(link, str(tmp_path / "secret.txt"))
     assert one(tmp_path / "b.zip").why == (
-        "nothing in it is read; left out: l.txt: a link or a device, no file"
+        "none of its files can be read; left out: l.txt: a link or a device, not a file"
     )
 
 
@@ -140,7 +140,7 @@ def test_archives_within_archives(tmp_path: Path) -> None:
         "note.txt": "c.zip",
     }
     assert result.notes == (
-        "b.zip: a.zip: left out: text.txt.gz: archives within archives more than 3 deep",
+        "b.zip: a.zip: left out: text.txt.gz: archives nested more than 3 deep: unpack it first",
     )
 
 
@@ -183,7 +183,7 @@ def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "unpacks to more than" in why(path)
     with monkeypatch.context() as patch:
         patch.setattr(archive, "LONGEST_TEXT", 12)
-        assert "million letters" in why(tar)
+        assert "million characters" in why(tar)
 
 
 def test_bombs_take_neither_disk_nor_time(tmp_path: Path) -> None:

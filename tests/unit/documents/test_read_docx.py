@@ -257,7 +257,7 @@ def test_charts(lines: Lines) -> None:
     drawing = f'<w:p><w:r><w:drawing><c:chart xmlns:c="{c}" r:id="r0"/></w:drawing></w:r></w:p>'
     assert lines(drawing, chart=chart)[0] == ["Chart", "Vik; boats: 45"]
     _, notes = lines(drawing + p("x"), chart="")
-    assert "left out: a chart of a kind that is not read, or without numbers" in notes[0]
+    assert "left out: a chart without numbers or of an unsupported kind" in notes[0]
 
 
 def test_the_main_part_may_have_any_name(lines: Lines) -> None:

@@ -110,22 +110,22 @@ def test_pdf_without_text(tmp_path: Path, made: Any) -> None:
     [
         ("a.txt", bytes(range(256)) * 20, "binary, not text: it holds NUL bytes"),
         ("b.txt", bytes([*range(1, 9), *range(14, 32)]) * 99, "binary, not text: it is full of"),
-        ("c.txt", b"%PDF-1.7 x", "this is a PDF, whatever its name says"),
-        ("d.pdf", b"plain words", "not a PDF, whatever its name says"),
+        ("c.txt", b"%PDF-1.7 x", "this is a PDF, despite its name"),
+        ("d.pdf", b"plain words", "not a PDF, despite its name"),
         ("e.md", b"  \n", "the file is empty"),
         ("f.csv", b"a,b\n", "no rows below its first line"),
         ("g.json", b'{"a": ', "damaged"),
-        ("h.jsonl", b"nonsense\n[1]\n", "damaged: 2 lines are no JSON objects"),
+        ("h.jsonl", b"nonsense\n[1]\n", "damaged: 2 lines are not JSON objects"),
         ("i.json", b"[" * 100_000, "nested too deeply"),
         ("j.doc", b"x", "the Office format of before 2007"),
         ("k.png", b"\x89PNG", "a picture"),
-        ("l.weird", bytes(99) + b"\x01", "a kind that is not known, and no text"),
-        ("m.html", b"<html><script>x</script></html>", "no text in it: a page that"),
-        ("n.msg", b"no message", "damaged or no Outlook message"),
+        ("l.weird", bytes(99) + b"\x01", "an unknown kind of file, and not text"),
+        ("m.html", b"<html><script>x</script></html>", "it has no text: the page"),
+        ("n.msg", b"no message", "damaged, or not an Outlook message"),
         ("o.docx", b"", "the file is empty"),
         ("s.pdf", b"", "the file is empty"),
         ("t.zip", b"", "the file is empty"),
-        ("p.ipynb", b"{}", "damaged or no notebook"),
+        ("p.ipynb", b"{}", "damaged, or not a notebook"),
         ("q.rtf", b"words", "not an RTF"),
         ("r.eml", b"\n\nno header", "not an e-mail"),
     ],
@@ -204,11 +204,11 @@ def test_known_files_are_not_read(tmp_path: Path) -> None:
     os.utime(path, (1e9, 1e9))
     old = one(path)
     assert old.mtime_ns == 10**18 and old.digest == young.digest
-    known = {source_of(path): FileVersion(old.size, old.mtime_ns, old.digest)}
+    known = {source_of(path): FileVersion(source_of(path), old.size, old.mtime_ns, old.digest)}
     (same,) = read_files([path], IndexConfig(), known)
     assert same.unchanged and same.documents is None and same.why == ""
     os.utime(path, (1.1e9, 1.1e9))  # touched, with the same bytes
-    (touched,) = read_files([path], IndexConfig(), known.get)
+    (touched,) = read_files([path], IndexConfig(), known)
     assert touched.unchanged and touched.mtime_ns == 11 * 10**17
     path.write_text("other")
     os.utime(path, (1.2e9, 1.2e9))

@@ -321,7 +321,7 @@ def test_a_page_of_very_many_letters_is_read_without_places(
     monkeypatch.setattr("tailorbird.documents.pdf._MOST_CHARACTERS", 50)
     parsed, notes = read(lines_at(text, 60, LEFT), [text(60, 700, "Short.")])
     assert parsed.text.split() == [*" ".join(LEFT).split(), "Short."]
-    assert notes == ["too many characters to look at their places on pages 1"]
+    assert notes == ["too many characters to detect columns and headings on pages 1"]
 
 
 def test_scattered_words_are_read_row_by_row() -> None:

@@ -28,9 +28,7 @@ def read(tmp_path: Path) -> Read:
 def test_cells_beyond_the_header_join_the_last(read: Read) -> None:
     documents, notes = read("a.csv", "id,text\n1,first the oars, then the sail\n2,none\n3,x,,\n")
     assert [d.text for d in documents] == ["first the oars, then the sail", "none", "x"]
-    assert notes == [
-        "more cells than the header names: what is beyond them is joined to 'text' in line 2"
-    ]
+    assert notes == ["more cells than columns: the surplus is joined to 'text' in line 2"]
 
 
 @pytest.mark.parametrize(

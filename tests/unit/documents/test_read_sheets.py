@@ -217,13 +217,13 @@ def test_hidden_sheets_comments_and_charts(read: Any) -> None:
     assert lines[3] == "Chart: Rain by town"
     assert notes[0] == "hidden sheets are read too: 'Old'"
     assert notes[1] == "sheet 'S': 1 comments are left out"
-    assert "chart of a kind that is not read, or without numbers: 'Rain by town'" in notes[2]
+    assert "chart without numbers or of an unsupported kind: 'Rain by town'" in notes[2]
 
 
 def test_one_long_text_in_many_cells_is_refused(tmp_path: Path) -> None:
     long = "word " * 100_000
     by_hand(tmp_path / "a.xlsx", f"<si><t>{long}</t></si>", (0,) * 20)
-    with pytest.raises(Unreadable, match="MB grow to 10 million letters: a bomb"):
+    with pytest.raises(Unreadable, match="MB grow to 10 million characters: a bomb"):
         read_file(tmp_path / "a.xlsx", "a.xlsx", ReadOptions())
 
 

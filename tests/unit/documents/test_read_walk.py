@@ -181,7 +181,7 @@ def test_patterns_take_no_time_and_bad_ones_leave_the_others(
     (tree / ".gitignore").write_text("*a" * 30 + "*b\n[z-a]\n*.log\n\\\n" + "**/a" * 40 + "\n")
     assert names("in") == ["in/a.md", f"in/{long}", "in/b.txt", *names("in/deep"), "in/drafts/x.md"]
     assert "in/deep/d.log" not in names("in")
-    assert "2 lines are no patterns of git's: '[z-a], \\\\'" in capsys.readouterr().err
+    assert "2 lines are not valid git patterns: '[z-a], \\\\'" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"(?s)index\.include.*index\.exclude"):
         names("in", include=("[z-a]",), exclude=("\\",))
 

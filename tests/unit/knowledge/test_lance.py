@@ -16,23 +16,18 @@ def vectors_of(count: int, seed: int) -> np.ndarray:
     return unit
 
 
-def test_vectors_in_memory_follow_another_openings_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vectors_in_memory_follow_another_openings_changes(tmp_path: Path) -> None:
     store = LanceStore(tmp_path / "index", "g1", D, create=True)
     vectors = vectors_of(600, seed=1)
     store.add(np.arange(300), vectors[:300], ["text"] * 300)
     other = LanceStore(tmp_path / "index", "g1", D)
     assert other.nearest(vectors[5], 1)[0].tolist() == [5]
-    # Rows below the last, as a repair adds them; and more deletions than are put up with.
-    monkeypatch.setattr("tailorbird.knowledge.lance._READ_ALL_SECONDS", 0.0)
+    # Rows below the last, as a repair adds them.
     store.add(np.arange(500, 520), vectors[500:520], ["text"] * 20)
     assert other.nearest(vectors[510], 1)[0].tolist() == [510]
     store.add(np.arange(400, 404), vectors[400:404], ["text"] * 4)
     store.delete(np.arange(20, 30))
     assert other.nearest(vectors[402], 1)[0].tolist() == [402]
-    monkeypatch.setattr("tailorbird.knowledge.lance._READ_ALL_SECONDS", 60.0)
-    monkeypatch.setattr("tailorbird.knowledge.lance._STALE", 5)
     store.delete(np.arange(30, 40))
     left = np.setdiff1d(np.concatenate([np.arange(300), np.arange(400, 404), np.arange(500, 520)]),
                         np.arange(20, 40))  # fmt: skip
