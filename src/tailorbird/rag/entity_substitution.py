@@ -58,6 +58,7 @@ _ORGANISATION = frozenset(_ORGANISATION_WORDS.split())
 # Adjectives such as Israeli or Danish are no countries.
 _DEMONYM = re.compile(r"\w+(?:ian|ish|ese|eli|ani|aqi)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b")
 _CAPITAL_BEFORE = re.compile(r"(?:^|\W)[A-Z][\w'\u2019-]*(?: of| de| the)? $")
 _CAPITAL_AFTER = re.compile(r"[ -][A-Z]|(?: of| and) [A-Z]")
@@ -121,8 +122,9 @@ def choose_substitutions(
 
     Candidates are names, dates and numbers that are a question's only answer, and whose words occur
     neither in the question nor in the document's name. The new answer has the same kind and about
-    the same length, belongs to one of the most similar questions (so a coach replaces a coach), and
-    does not occur in the document. Occurrences inside longer names stay, and two replacements in
+    the same length, and does not occur in the document. It belongs to one of the most similar
+    questions (so a coach replaces a coach); a figure or date is one of the nearest in value, since
+    no reader believes a song of 1279. Occurrences inside longer names stay, and two replacements in
     one document never touch the same words. With vectors, a name takes part only if its kind is
     also that of the names nearest in meaning: a club that answered "who" is then no person.
 
@@ -233,18 +235,25 @@ def _in_longer_name(text: str, match: re.Match[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """A candidate for the new answer, with the words of its question."""
+    """A candidate for the new answer, with the words of its question.
+
+    Attributes:
+        value: The largest number in a figure or date, its year if it has one; 0 for names.
+    """
 
     answer: str
     kind: str | None
     words: frozenset[str]
     asks: frozenset[str]
+    value: float
 
     @classmethod
     def of(cls, question: Question) -> "_Other":
         answer = question.answers[0]
         words, asks = frozenset(match_words(answer)), frozenset(match_words(question.text))
-        return cls(answer, answer_kind(question.text, answer), words, asks)
+        numbers = _NUMBER.findall(answer.replace(",", "")) or filter(str.isdecimal, words)
+        value = max(map(float, numbers), default=0.0)
+        return cls(answer, answer_kind(question.text, answer), words, asks, value)
 
 
 def _of_like_meaning(others: Sequence[_Other], embed: Embed) -> list[_Other]:
@@ -279,7 +288,7 @@ def _new_answer(
     avoid: set[str],
     rng: np.random.Generator,
 ) -> str | None:
-    """Return the answer of one of the most similar questions; None if none fits."""
+    """Return the answer of one of the nearest questions; None if none fits."""
     own, lower = _Other.of(question), text.lower()
     if own.kind is None:
         return None
@@ -293,6 +302,12 @@ def _new_answer(
     ]
     if not fitting:
         return None
-    fitting.sort(key=lambda o: (-len(o.asks & own.asks) / len(o.asks | own.asks), o.answer))
+    fitting.sort(
+        key=lambda o: (
+            abs(o.value - own.value),
+            -len(o.asks & own.asks) / len(o.asks | own.asks),
+            o.answer,
+        )
+    )
     answer = fitting[int(rng.integers(min(_NEAREST, len(fitting))))].answer
     return re.sub(r"(?<!\s)\s+(?=[.,])", "", answer).rstrip(".,")

@@ -42,6 +42,23 @@ def test_only_what_can_be_exchanged_is_and_for_one_of_its_kind() -> None:
     assert len(chosen(most=1)) == 1 and chosen() == chosen()
 
 
+def test_a_new_figure_or_date_is_near_the_old_one() -> None:
+    """A reader who doubts that a song is of 1279 is no evidence against documents."""
+    far = [("1279", "1.2%", "thirty"), ("2950", "88.5%", "ninety")]
+    near = [("1966", "5.1%", "four"), ("1975", "6%", "seven"), ("1980", "7.9%", "two")]
+    answers = [answer for row in far + near for answer in row]
+    pool = [Question(answer, "How many, or when?", {}, (answer,)) for answer in answers]
+    texts = {"y": "Sung in 1971.", "p": "Some 5.3% paid.", "n": "There were five of them."}
+    olds = {"y": "1971", "p": "5.3%", "n": "five"}
+    asks = [Question(name, "What is it?", {name: 1}, (olds[name],)) for name in texts]
+    changes = choose_substitutions(asks, {name: name for name in texts}, texts, pool, 9)
+    new = {change.id: change.new for change in changes}
+    assert set(new) == {"y", "p", "n"}
+    assert new["y"] in {row[0] for row in near}
+    assert new["p"] in {"5.1%", "7.9%", "1.2%"}  # the nearest of its format
+    assert new["n"] in {row[2] for row in near}
+
+
 def test_the_old_answer_stands_nowhere_any_more_however_it_was_spaced() -> None:
     text = substituted(TEXT, chosen())
     assert "Holm" not in text and "1901" not in text and "1788" in text
