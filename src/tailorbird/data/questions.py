@@ -275,7 +275,7 @@ def split_questions(
         )
     how = f"by {by}: {len(members):,} of them, seed {seed}; no {by} is in two parts"
     if unused:
-        how += f"; {unused:,} questions are left out: the budget allows no more"
+        how += f"; {unused:,} questions are beyond questions.test and questions.train"
     return QuestionSplit(
         tuple(fresh), tuple(validation), tuple(test), groups, how, notes,
         _shared_answers(test, fresh),

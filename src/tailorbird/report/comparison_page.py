@@ -135,7 +135,9 @@ def _environment(report: Report) -> "Environment":
         "trainings": lambda arm: facts.trainings(report, arm),
         "overfitting": chosen_overfitting(report),
         "headline": facts.headline(report),
-        "reason": facts.reason(report).replace(" %", "\u00a0%"),
+        "reason": facts.reason_below(facts.headline(report), report.verdict.reason).replace(
+            " %", "\u00a0%"
+        ),
         "standing": lambda arm: facts.standing(report, arm),
         "says": captions,
         "looks": looks,

@@ -20,6 +20,7 @@ from tailorbird.report.comparison_table import STAYS, Column, fit_columns
 from tailorbird.report.cost_plot import cost_scatter
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.page_template import fill
+from tailorbird.report.report_facts import reason_below
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -170,13 +171,15 @@ def render_questions(report: QuestionsReport) -> str:
     report = without_places(report, report)
     pick = next((a for a in report.arms if a.name == report.verdict.recommended), None)
     costs = [arm for arm in by_score(report) if arm.cost is not None]
+    heading = verdict_heading(report.verdict)
     return fill(
         "questions.html.j2",
         None,
         "generated.css",
         report=report,
         chosen=pick,
-        advice=verdict_heading(report.verdict),
+        heading=heading,
+        reason=reason_below(heading, report.verdict.reason),
         columns=columns(report),
         arms=by_score(report),
         costs=costs,
@@ -281,7 +284,6 @@ def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> st
 def break_even_plot(report: QuestionsReport, *, wide: bool = True) -> str:
     """Draw the time of training and answering by number of questions, on logarithmic axes."""
     arms = [a for a in report.arms if a.cost is not None and not a.bound and not a.floor]
-    arms = [a for a in arms if a.name != "quote"]
     if not any(arm.method for arm in arms):
         return ""
     size = (880.0, 380.0) if wide else (360.0, 340.0)

@@ -169,10 +169,9 @@ def headline(report: Report) -> str:
     return f"Use {verdict.recommended}"
 
 
-def reason(report: Report) -> str:
-    """Return the verdict's reason without the words of the headline."""
-    words = report.verdict.reason
-    rest = words.removeprefix(f"{headline(report)}: ")
+def reason_below(heading: str, words: str) -> str:
+    """Return the verdict's reason without the words of the heading above it."""
+    rest = words.removeprefix(f"{heading}: ")
     return rest[:1].upper() + rest[1:] if rest != words and rest[:1].islower() else rest
 
 

@@ -341,16 +341,18 @@ def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str,
     if len(scored) < 2:
         return ()
     first = max(scored, key=lambda arm: arm.scores[headline].value)
-    notes = []
+    others: dict[str, list[str]] = {}
     for name, words in (("token_f1", "token F1"), ("exact_match", "exact match")):
         other = max(scored, key=lambda arm: arm.scores[name].value)
-        if other is not first and other.scores[name].value > first.scores[name].value:
-            notes.append(
-                f"by {words} {other.name} would be first, not {first.name}: it scores long "
-                f"answers lower (here {first.mean_words:.1f} words on average for {first.name}, "
-                f"{other.mean_words:.1f} for {other.name})"
-            )
-    return tuple(notes)
+        if other.scores[name].value > first.scores[name].value:
+            others.setdefault(other.name, []).append(words)
+    lengths = {arm.name: arm.mean_words for arm in scored}
+    return tuple(
+        f"by {' and '.join(metrics)} {name} would be first, not {first.name}: long answers score "
+        f"lower there (here {first.mean_words:.1f} words on average for {first.name}, "
+        f"{lengths[name]:.1f} for {name})"
+        for name, metrics in others.items()
+    )
 
 
 def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
