@@ -26,14 +26,13 @@ class LengthArm(Arm):
         arrays = {n: source.probabilities([e.text for e in p]) for n, p in parts.items()}
         return finish_outputs(job, Cost(train_seconds=0.0), {}, arrays, target)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
-        target = load_target(folder)
-        return HeadPredictor(str(folder.path), target, LengthSource(target), target.labels)
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
+        return HeadPredictor(folder, LengthSource(load_target(folder)))
 
 
 class LengthSource(OutputSource):
     def __init__(self, target: Target) -> None:
-        self.count = len(target.labels)
+        self.target, self.count = target, len(target.labels)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         first = np.asarray([[1 - 1 / (2 + len(text))] for text in texts])

@@ -41,22 +41,18 @@ class Arm(ABC):
         """
 
     @abstractmethod
-    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
         """Load what `run` saved and return a predictor with the same predictions.
 
         Args:
             trust: Whether code that came with the model may run.
+            few: Whether only a few texts will be predicted. Then the predictor that loads fastest
+                is returned: it computes in fp32, whatever the format of training, wherever torch
+                can be avoided.
 
         Raises:
             UserError: The folder is incomplete or damaged, or the base model is missing.
         """
-
-    def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """Return the predictor that loads fastest, for a few texts only.
-
-        It computes in fp32, whatever the format of training, wherever torch can be avoided.
-        """
-        return self.open(folder, trust=trust)
 
 
 def cost_of(

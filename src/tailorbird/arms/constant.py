@@ -54,11 +54,9 @@ class ConstantArm(Arm):
         }
         return finish_outputs(job, cost, {}, arrays, target)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
-        target = load_target(folder)
-        source = ConstantSource(folder, target)
-        return HeadPredictor(str(folder.path), target, source, target.labels)
+        return HeadPredictor(folder, ConstantSource(folder, load_target(folder)))
 
 
 class ConstantSource(OutputSource):

@@ -3,6 +3,12 @@
 from dataclasses import replace
 
 from tailorbird.arms.base import Arm, cost_of
+from tailorbird.arms.generative_predictor import (
+    PromptedFile,
+    open_prompted,
+    open_untouched,
+    save_pairs,
+)
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.rag.knn import LabelledVectors
@@ -19,7 +25,6 @@ class NearestArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.generative_predictor import PromptedFile, open_untouched, save_pairs
         from tailorbird.tasks.generated_answers import score_outputs
         from tailorbird.tasks.generative_scoring import ANSWERED_AGAIN, Marked, finish_arm
 
@@ -43,8 +48,6 @@ class NearestArm(Arm):
         marked = Marked(answers, None, None, tuple(outputs[:ANSWERED_AGAIN]))
         return finish_arm(report, job, test, marked)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import open_prompted
-
         return open_prompted(folder, trust=trust)

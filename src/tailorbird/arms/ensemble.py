@@ -64,12 +64,7 @@ class EnsembleArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
-        source = EnsembleSource(folder, trust=trust, few=few)
-        return HeadPredictor(str(folder.path), load_target(folder), source, source.memory.labels)
-
-    def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
-        """See `Arm.open_for_few`."""
-        return self.open(folder, trust=trust, few=True)
+        return HeadPredictor(folder, EnsembleSource(folder, trust=trust, few=few))
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,12 @@ class EnsembleSource(OutputSource):
             _opened(RunFolder(inner(path, folder.path.parent, name)), folder, trust, few)
             for name in (settings.tuned, settings.memory)
         )
+        self.target = load_target(folder)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """See `OutputSource.labels`."""
+        return self.memory.labels
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """See `OutputSource.probabilities`."""

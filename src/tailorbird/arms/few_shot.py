@@ -9,7 +9,15 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms.base import Arm, cost_of
-from tailorbird.arms.generative_predictor import fit_shots, with_shots
+from tailorbird.arms.generative_predictor import (
+    PromptedFile,
+    fit_shots,
+    open_prompted,
+    open_tuned,
+    open_untouched,
+    save_pairs,
+    with_shots,
+)
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.split_embeddings import split_vectors
@@ -38,13 +46,16 @@ class FewShotArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.generative_predictor import PromptedFile, save_pairs
         from tailorbird.tasks.generative_scoring import score_and_save
 
         started = time.perf_counter()
         split, task = job.split, generative_task(job.split.task)
         tuned = job.folder.run.arm(job.name.removeprefix(MIX)) if job.name != RETRIEVAL else None
-        answering = _answering(job, tuned)
+        answering = (
+            open_tuned(tuned, trust=job.config.model.trust_remote_code)
+            if tuned
+            else open_untouched(job.config)
+        )
         config = answering.config
         parts = task.encode_parts(split, answering, answering.limit, config)
         test = task.test(split, parts, config, answering.reads)
@@ -76,19 +87,9 @@ class FewShotArm(Arm):
         )
         return score_and_save(report, job, answering, test, validation)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import open_prompted
-
         return open_prompted(folder, trust=trust)
-
-
-def _answering(job: ArmJob, tuned: RunFolder | None) -> "Answering":
-    from tailorbird.arms.generative_predictor import open_tuned, open_untouched
-
-    if tuned is None:
-        return open_untouched(job.config)
-    return open_tuned(tuned, trust=job.config.model.trust_remote_code)
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,27 @@ from tailorbird.arms.predictor import Predictor, PredictorSpec
 from tailorbird.data.encode import Text, words_of
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.records import Neighbour, Target
+from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.predictions import check_texts
 from tailorbird.tasks.registry import head_task
 
 
 class OutputSource(ABC):
-    """Computes the probabilities, or values, of a `HeadPredictor`."""
+    """Computes the probabilities, or values, of a `HeadPredictor`.
 
+    Attributes:
+        target: The meaning of the outputs.
+    """
+
+    target: Target
     learns = False
     parallel = False
     """Whether several threads may ask at once."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The names of the outputs, in their order."""
+        return self.target.labels
 
     @abstractmethod
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
@@ -51,11 +62,9 @@ class HeadPredictor(Predictor):
         labels: Class names in the order of the probabilities; for regression the targets' names.
     """
 
-    def __init__(
-        self, name: str, target: Target, source: OutputSource, labels: Sequence[str]
-    ) -> None:
-        self.name, self.target, self.source = name, target, source
-        self.labels = list(labels)
+    def __init__(self, folder: RunFolder, source: OutputSource) -> None:
+        self.name, self.target, self.source = str(folder.path), source.target, source
+        self.labels = list(source.labels)
         self._lock = threading.RLock()
         self._asking: AbstractContextManager[Any] = nullcontext() if source.parallel else self._lock
 

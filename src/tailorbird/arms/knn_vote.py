@@ -76,12 +76,8 @@ class NeighboursArm(Arm):
     def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
         target = load_target(folder)
-        source = NeighboursSource(folder, run_config(folder, trust=trust), target, few)
-        return HeadPredictor(str(folder.path), target, source, source.memory.labels)
-
-    def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
-        """See `Arm.open_for_few`."""
-        return self.open(folder, trust=trust, few=True)
+        config = run_config(folder, trust=trust)
+        return HeadPredictor(folder, NeighboursSource(folder, config, target, few))
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class NeighboursSource(OutputSource):
     def __init__(
         self, folder: RunFolder, config: Config, target: Target, few: bool = False
     ) -> None:
-        self.folder = folder
+        self.folder, self.target = folder, target
         self.place = folder.file(MODEL)
         settings = read_as(self.place / FILE, NeighboursFile)
         self.settings = VoteSettings(settings.k, settings.temperature)
@@ -112,6 +108,11 @@ class NeighboursSource(OutputSource):
         with reading(self.place / EXAMPLES):
             self.memory = LabelledVectors(vectors, examples, labels, task.votes(examples, target))
         self._last: tuple[tuple[Text, ...], np.ndarray] = ((), vectors[:0])
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """See `OutputSource.labels`; added examples may have new ones."""
+        return self.memory.labels
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """See `OutputSource.probabilities`."""

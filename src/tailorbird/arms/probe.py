@@ -68,12 +68,8 @@ class ProbeArm(Arm):
     def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
         target = load_target(folder)
-        source = ProbeSource(folder, run_config(folder, trust=trust), target, few)
-        return HeadPredictor(str(folder.path), target, source, target.labels)
-
-    def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
-        """See `Arm.open_for_few`."""
-        return self.open(folder, trust=trust, few=True)
+        config = run_config(folder, trust=trust)
+        return HeadPredictor(folder, ProbeSource(folder, config, target, few))
 
 
 @dataclass(frozen=True)

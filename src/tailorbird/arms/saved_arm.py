@@ -71,7 +71,7 @@ def load(run: Path | str, *, trust: bool = False, few: bool = False) -> Predicto
 
     Args:
         trust: Whether code that came with the model may run.
-        few: Only a few texts will be predicted, see `Arm.open_for_few`.
+        few: Only a few texts will be predicted, see `Arm.open`.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
@@ -81,5 +81,4 @@ def load(run: Path | str, *, trust: bool = False, few: bool = False) -> Predicto
 
 def open_arm(folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
     """Load the arm in this folder; see `load`."""
-    arm = get_arm(saved_kind(folder).arm)
-    return (arm.open_for_few if few else arm.open)(folder, trust=trust)
+    return get_arm(saved_kind(folder).arm).open(folder, trust=trust, few=few)

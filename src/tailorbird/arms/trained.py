@@ -67,22 +67,15 @@ class TrainedArm(Arm):
         drop_checkpoints(job)
         return report
 
-    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """See `Arm.open`."""
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
+        """See `Arm.open`: for a few texts, a BERT with a head runs in numpy."""
         if is_generative(folder):
             from tailorbird.arms.generative_predictor import open_generative
 
             return open_generative(folder, trust=trust)
-        target = load_target(folder)
-        source = TunedSource(folder, run_config(folder, trust=trust), target)
-        return HeadPredictor(str(folder.path), target, source, target.labels)
-
-    def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """See `Arm.open_for_few`: a BERT with a head runs in numpy."""
-        source = None if is_generative(folder) else BertSource.of(folder, trust=trust)
-        if source is None:
-            return self.open(folder, trust=trust)
-        return HeadPredictor(str(folder.path), source.target, source, source.target.labels)
+        target, config = load_target(folder), run_config(folder, trust=trust)
+        source = BertSource.of(folder, config, target) if few else None
+        return HeadPredictor(folder, source or TunedSource(folder, config, target))
 
 
 @dataclass(frozen=True)
@@ -99,9 +92,8 @@ class BertSource(OutputSource):
     limit: int
 
     @classmethod
-    def of(cls, folder: RunFolder, *, trust: bool) -> "BertSource | None":
+    def of(cls, folder: RunFolder, config: Config, target: Target) -> "BertSource | None":
         """Load the model in an arm's folder; None if it has another architecture."""
-        target, config = load_target(folder), run_config(folder, trust=trust)
         arrays = method_spec(config.method.name).arrays
         if arrays is None or TASKS[target.task].per_word or target.bi_encoder:
             return None

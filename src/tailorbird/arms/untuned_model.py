@@ -4,6 +4,7 @@ import json
 
 from tailorbird import log
 from tailorbird.arms.base import Arm
+from tailorbird.arms.generative_predictor import PROMPTED, open_prompted, open_untouched
 from tailorbird.arms.predictor import Predictor
 from tailorbird.config import dump_config
 from tailorbird.records import ArmReport, Cost
@@ -20,7 +21,6 @@ class BaseArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.generative_predictor import PROMPTED, open_untouched
         from tailorbird.tasks.generative_scoring import score_and_save
 
         config, task = job.config, generative_task(job.split.task)
@@ -42,8 +42,6 @@ class BaseArm(Arm):
         )
         return score_and_save(report, job, answering, test, parts.validation)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import open_prompted
-
         return open_prompted(folder, trust=trust)
