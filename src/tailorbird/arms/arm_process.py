@@ -5,7 +5,6 @@ with the status and the reason.
 """
 
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tailorbird import log
 from tailorbird.arms.fork_server import ARM as ARM_PROCESS
 from tailorbird.arms.registry import arm_named, run_arm
-from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.planning.memory_check import within_memory
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import ARM, JOURNAL, RunFolder
-from tailorbird.runs.saved_split import load_split
-from tailorbird.tasks.arm_job import JOB, OUTCOME, ArmJob, read_arm, write_job
+from tailorbird.tasks.arm_job import OUTCOME, ArmJob, read_arm, read_job, write_job
 
 if TYPE_CHECKING:
     from tailorbird.arms.schedule import Runner
@@ -31,8 +28,7 @@ def main(run: str, arm: str) -> int:
     """Run the job in the folder `arm` of the comparison `run`; return the exit code."""
     folder = RunFolder(arm)
     log.quiet_libraries()
-    started = time.monotonic()
-    return outcome_of(folder, lambda: _do(folder.read_json(JOB), RunFolder(run), folder, started))
+    return outcome_of(folder, lambda: _with_search(read_job(folder, RunFolder(run))))
 
 
 def outcome_of(folder: RunFolder, work: Callable[[], Any]) -> int:
@@ -59,16 +55,6 @@ _OUT_OF_MEMORY = (
     "out of memory; a smaller train.micro_batch_size or data.max_length needs less, "
     "and so does train.gradient_checkpointing=true"
 )
-
-
-def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float) -> ArmReport:
-    config = Config.model_validate(plain["config"])
-    split, _, _ = load_split(run)
-    if rows := plain.get("rows"):
-        split = replace(split, train=tuple(split.train[row] for row in rows))
-    deadline = None if plain["seconds"] is None else started + plain["seconds"]
-    job = ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
-    return _with_search(job)
 
 
 def run_apart(runner: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 from tailorbird import log
-from tailorbird.config import Config
 from tailorbird.errors import (
     Hopeless,
     Interrupted,
@@ -26,7 +24,7 @@ from tailorbird.errors import (
     is_out_of_memory,
 )
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.arm_job import JOB, ArmJob, write_job
+from tailorbird.tasks.arm_job import ArmJob, read_job, write_job
 from tailorbird.tasks.registry import get_task
 from tailorbird.train.hyperparameter_study import Draw, Study
 
@@ -209,21 +207,16 @@ def _record(name: str, study: Study, draw: Draw, result: TrialResult) -> OverBud
 def main(run: str, place: str) -> int:
     """Run the trial whose job is in the folder `place` of `run`; return the exit code."""
     from tailorbird.arms.arm_process import outcome_of
-    from tailorbird.runs.saved_split import load_split
 
-    folder, started = RunFolder(Path(place)), time.monotonic()
+    folder = RunFolder(place)
     log.quiet_libraries()
     validations: list[tuple[int, float]] = []
 
     def job() -> ArmJob:
-        plain = folder.read_json(JOB)
-        split, _, _ = load_split(RunFolder(run))
-        return ArmJob(
-            name=f"{plain['name']}, trial {int(folder.path.name) + 1}",
-            config=Config.model_validate(plain["config"]),
-            split=split,
-            folder=folder,
-            deadline=None if plain["seconds"] is None else started + plain["seconds"],
+        own = read_job(folder, RunFolder(run))
+        return replace(
+            own,
+            name=f"{own.name}, trial {int(folder.path.name) + 1}",
             observe=lambda number, score: validations.append((number, score)),
         )
 

@@ -86,11 +86,7 @@ class Method(ABC):
 def freeze_all_but(model: "nn.Module", trained: tuple[str, ...]) -> None:
     """Freeze every parameter whose name has no part in `trained`."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(part in f".{name}." for part in _dotted(trained)))
-
-
-def _dotted(names: tuple[str, ...]) -> list[str]:
-    return [f".{name}." for name in names]
+        parameter.requires_grad_(any(f".{part}." in f".{name}." for part in trained))
 
 
 def trained_parameters(model: "nn.Module") -> Iterator[tuple[str, "torch.nn.Parameter"]]:

@@ -1,8 +1,33 @@
 """Linear fits on fixed features, for probes and initial heads."""
 
+from typing import Any
+
 import numpy as np
 
 _STEPS = 300
+
+
+def fit_classes(
+    features: np.ndarray, targets: np.ndarray, c: float = 1.0, **how: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a logistic regression with one row per class, where scikit-learn has one for two.
+
+    Args:
+        features: ``[n, width]``.
+        targets: Class ids ``[n]``.
+        c: Inverse of the penalty.
+        how: Further arguments of scikit-learn's logistic regression.
+
+    Returns:
+        Weights ``[classes, width]`` and intercepts ``[classes]``.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    fit = LogisticRegression(C=c, **how).fit(features, targets)
+    weights, bias = fit.coef_, fit.intercept_
+    if len(weights) > 1:
+        return weights, bias
+    return np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
 
 
 def fit_labels(

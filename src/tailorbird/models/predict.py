@@ -11,7 +11,6 @@ import torch
 
 from tailorbird import log
 from tailorbird.data.encode import Encoded, collate, token_batches
-from tailorbird.metrics.classification import softmax
 from tailorbird.models.device import Device, on_each_core
 
 # Few enough tokens that a batch's activations are small beside the model.
@@ -23,31 +22,33 @@ Model = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Predicted:
-    """Outputs ``[n, classes]`` float32 in the order of the examples, and their cost."""
+    """Logits ``[n, classes]``, or ``[words, classes]``, float32 in the order of the examples.
+
+    Attributes:
+        count: The number of examples.
+    """
 
     logits: np.ndarray
-    probabilities: np.ndarray
     seconds: float
-    count: int | None = None
+    count: int
 
     @property
     def ms_per_example(self) -> float:
         """Milliseconds per example, without tokenisation."""
-        count = len(self.probabilities) if self.count is None else self.count
-        return 1000 * self.seconds / max(1, count)
+        return 1000 * self.seconds / max(1, self.count)
 
 
 def predict(
     model: Model, encoded: Encoded, pad_id: int, device: Device, title: str = ""
 ) -> Predicted:
-    """Return the model's class probabilities, in its training precision."""
+    """Return the model's logits, in its training precision."""
     started = time.perf_counter()
     logits = np.empty((0, 0), dtype=np.float32)
     for indices, _, rows in _read(model, encoded, pad_id, device, title):
         if not logits.size:
             logits = np.empty((len(encoded), rows.shape[1]), dtype=np.float32)
         logits[indices] = rows
-    return Predicted(logits, softmax(logits), time.perf_counter() - started)
+    return Predicted(logits, time.perf_counter() - started, len(encoded))
 
 
 def _read(
@@ -96,13 +97,13 @@ def predict_words(
             places = encoded.firsts[index]
             words = np.flatnonzero(places >= 0)
             logits[starts[index] + words] = row[places[words]]
-    return Predicted(logits, softmax(logits), time.perf_counter() - started, len(encoded))
+    return Predicted(logits, time.perf_counter() - started, len(encoded))
 
 
-def loss_and_accuracy(predicted: Predicted, targets: np.ndarray) -> tuple[float, float]:
+def loss_and_accuracy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Return the mean cross-entropy in nats, and the accuracy."""
     rows = np.arange(len(targets))
-    shifted = predicted.logits - predicted.logits.max(axis=1, keepdims=True)
+    shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    right = predicted.logits.argmax(axis=1) == targets
+    right = logits.argmax(axis=1) == targets
     return float(-log_probabilities[rows, targets].mean()), float(right.mean())

@@ -6,6 +6,8 @@ as they are, and errors name the model and the fix.
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,29 +117,24 @@ def hub_options(config: ModelConfig) -> dict[str, Any]:
     return arguments
 
 
-class explained:  # noqa: N801 - reads as a word in `with`
-    """Turns the many loading errors into one that names the model and the fix."""
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn the many loading errors into one that names the model and the fix."""
+    import transformers
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        import transformers
-
-        # It must not prompt on stdin for an unset trust_remote_code.
-        transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
-        # We log the new modules in one line; the library's table of them is noise.
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
+    # It must not prompt on stdin for an unset trust_remote_code.
+    transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    # We log the new modules in one line; the library's table of them is noise.
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    except BaseException as error:
         # Rust libraries panic on unexpected files.
         panic = type(error).__name__ == "PanicException"
-        if error is None or isinstance(error, UserError):
-            return
-        if not isinstance(error, Exception) and not panic:
-            return
-        raise explain_loading(self.name, error) from error
+        if isinstance(error, UserError) or not (isinstance(error, Exception) or panic):
+            raise
+        raise explain_loading(name, error) from error
 
 
 def explain_loading(name: str, error: BaseException) -> UserError:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from tailorbird.metrics.text import METRICS
 from tailorbird.records import ArmReport, Split, TaskName
 from tailorbird.runs.checked_files import damaged
 from tailorbird.runs.folder import ARM, TASK, RunFolder
+from tailorbird.runs.saved_split import load_split
 
 JOB, OUTCOME, NEED = "job.json", "outcome.json", "need.json"
 CHECKED = 256
@@ -51,6 +52,21 @@ def write_job(
     seconds = None if deadline is None else deadline - time.monotonic()
     plain = {"name": name, "seconds": seconds, "config": config.model_dump(mode="json")}
     folder.write_json(JOB, plain | {"rows": list(rows)})
+
+
+def read_job(folder: RunFolder, run: RunFolder) -> ArmJob:
+    """Return the job of `write_job`, with the split of its `run`.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+    plain, now = folder.read_json(JOB), time.monotonic()
+    config = Config.model_validate(plain["config"])
+    split, _, _ = load_split(run)
+    if rows := plain.get("rows"):
+        split = replace(split, train=tuple(split.train[row] for row in rows))
+    deadline = None if plain["seconds"] is None else now + plain["seconds"]
+    return ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
 
 
 def read_arm(folder: RunFolder) -> ArmReport:

@@ -38,15 +38,18 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     seed_all(config.train.seed)
     base = load_generative(config.model, device, generative_options(config, device, method))
     note = install_template(base.tokenizer, config.data.template)
-    end = end_of_turn(base.tokenizer)
+    end, ends = end_of_turn(base.tokenizer), _end_ids(base.model)
     # The saved model stops at the end token that it was trained with.
     generation: Any = base.model.generation_config
-    end_ids = generation.eos_token_id
-    ends = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
     generation.eos_token_id = ends if end in ends else [end, *ends]
     generation.pad_token_id = base.tokenizer.pad_token_id
     base.notes.append(note)
     return base
+
+
+def _end_ids(model: Any) -> list[int]:
+    ids = model.generation_config.eos_token_id
+    return [ids] if isinstance(ids, int) else list(ids or [])
 
 
 def generative_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
@@ -135,12 +138,7 @@ class Answering:
     @property
     def ends(self) -> tuple[int, ...]:
         """Tokens that end an answer."""
-        from tailorbird.data.chat_template import end_of_turn
-
-        generation: Any = self.model.generation_config
-        end = generation.eos_token_id
-        listed = [end] if isinstance(end, int) else list(end or [])
-        return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *listed]))
+        return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *_end_ids(self.model)]))
 
     def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
         """Return the first tokens of greedy answers to a few prompts."""

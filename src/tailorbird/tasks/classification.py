@@ -11,6 +11,7 @@ from tailorbird.data.encode import Text
 from tailorbird.metrics import classification as metrics
 from tailorbird.metrics.classification_intervals import score_all
 from tailorbird.metrics.intervals import Groups
+from tailorbird.models.linear_fit import fit_classes
 from tailorbird.records import (
     TASKS,
     ArmReport,
@@ -121,7 +122,7 @@ class Classification(HeadTask):
         from tailorbird.train.head_losses import cross_entropy_sum
 
         if loss is cross_entropy_sum:
-            return loss_and_accuracy(predicted, targets)
+            return loss_and_accuracy(predicted.logits, targets)
         return super().validation_figures(predicted, targets, truth, loss, target)
 
     def votes(self, examples: Sequence[Example], target: Target) -> None:
@@ -135,14 +136,8 @@ class Classification(HeadTask):
     def fit_linear(
         self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Fit a logistic regression with one row per class, where scikit-learn has one for two."""
-        from sklearn.linear_model import LogisticRegression
-
-        fit = LogisticRegression(C=c, **how).fit(x, y)
-        weights, bias = fit.coef_, fit.intercept_
-        if len(weights) > 1:
-            return weights, bias
-        return np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+        """Fit a logistic regression."""
+        return fit_classes(x, y, c, **how)
 
     def tested(self, split: Split) -> int:
         """See `Task.tested`: the classes' counts add up to it."""

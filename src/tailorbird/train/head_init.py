@@ -14,7 +14,7 @@ from torch import nn
 from tailorbird import log
 from tailorbird.data.encode import Encoded, collate, token_batches
 from tailorbird.models.device import Device
-from tailorbird.models.linear_fit import fit_labels, fit_values
+from tailorbird.models.linear_fit import fit_classes, fit_labels, fit_values
 from tailorbird.records import TASKS, TaskName
 
 MOST_EXAMPLES = 20_000
@@ -64,21 +64,8 @@ def fit_head(
         intercept: Whether classes have one; labels and numbers do.
     """
     if TASKS[task].one_label:
-        return _fit_classes(features, targets, intercept=intercept)
+        return fit_classes(features, targets, max_iter=500, fit_intercept=intercept)
     return (fit_labels if TASKS[task].several_labels else fit_values)(features, targets)
-
-
-def _fit_classes(
-    features: np.ndarray, targets: np.ndarray, *, intercept: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.linear_model import LogisticRegression
-
-    fit = LogisticRegression(C=1.0, max_iter=500, fit_intercept=intercept)
-    fit.fit(features, targets)
-    weights, bias = fit.coef_, fit.intercept_
-    if len(weights) == 1:  # scikit-learn has one row for two classes
-        weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
-    return weights, bias
 
 
 def _head(model: nn.Module, classes: int) -> nn.Linear | None:

@@ -11,10 +11,11 @@ from sklearn.metrics import accuracy_score, log_loss
 import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import encode
+from tailorbird.metrics.classification import softmax
 from tailorbird.models import predict as room
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.predict import Predicted, loss_and_accuracy, predict, softmax
+from tailorbird.models.predict import loss_and_accuracy, predict
 
 
 def test_predictions_come_in_the_order_of_the_texts(
@@ -33,7 +34,7 @@ def test_predictions_come_in_the_order_of_the_texts(
         monkeypatch.setattr(room, "_TOKENS_PER_BATCH", most)
         found = predict(model, encoded, base.tokenizer.pad_token_id, device)
         np.testing.assert_allclose(found.logits, expected, atol=1e-5)
-        np.testing.assert_allclose(found.probabilities, scipy_softmax(expected, 1), atol=1e-5)
+        np.testing.assert_allclose(softmax(found.logits), scipy_softmax(expected, 1), atol=1e-5)
     assert found.ms_per_example > 0
 
 
@@ -46,7 +47,7 @@ def test_softmax_is_scipys_and_does_not_overflow() -> None:
 def test_loss_and_accuracy_are_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     logits, targets = rng.normal(size=(50, 3)).astype(np.float32), rng.integers(0, 3, 50)
-    loss, accuracy = loss_and_accuracy(Predicted(logits, softmax(logits), 1.0), targets)
+    loss, accuracy = loss_and_accuracy(logits, targets)
     assert loss == pytest.approx(log_loss(targets, scipy_softmax(logits, axis=1)), rel=1e-5)
     assert accuracy == accuracy_score(targets, logits.argmax(axis=1))
 
@@ -54,5 +55,5 @@ def test_loss_and_accuracy_are_scikit_learns() -> None:
 def test_a_confident_mistake_costs_what_it_costs() -> None:
     """A probability that rounds to zero in fp32 must not make the loss infinite."""
     logits = np.asarray([[200.0, 0.0]], dtype=np.float32)
-    loss, _ = loss_and_accuracy(Predicted(logits, softmax(logits), 1.0), np.asarray([1]))
+    loss, _ = loss_and_accuracy(logits, np.asarray([1]))
     assert loss == pytest.approx(-log_softmax([200.0, 0.0])[1])
