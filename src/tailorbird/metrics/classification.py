@@ -7,6 +7,7 @@ Throughout: ``probabilities`` is ``[n, classes]`` with rows that sum to one, ``t
 class ids, and the predicted class is the most probable one (the first on ties).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,17 +45,6 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Divide, with 0 for a zero denominator (scikit-learn's convention)."""
     out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
-
-
-def accuracy(counts: Counts) -> Floats:
-    """Return the share of examples with the correct label."""
-    return divide(counts.hits.sum(axis=0), counts.target.sum(axis=0))
-
-
-def micro_f1(counts: Counts) -> Floats:
-    """Return F1 over the counts of all classes: with one label per example, the accuracy."""
-    hits, predicted = counts.hits.sum(axis=0), counts.predicted.sum(axis=0)
-    return divide(2 * hits, counts.target.sum(axis=0) + predicted)
 
 
 def class_f1(counts: Counts) -> Floats:
@@ -138,6 +128,17 @@ def class_scores(
     runs = probabilities.reshape(-1, *probabilities.shape[-2:])
     per_seed = [count(run.argmax(axis=-1), target, len(labels)) for run in runs]
     counts = Counts(*(np.mean(parts, axis=0) for parts in zip(*per_seed, strict=True)))
+    return scores_of_counts(counts, labels)
+
+
+def scores_of_counts(
+    counts: Counts, labels: Sequence[str], thresholds: Sequence[float | None] = ()
+) -> tuple[ClassScore, ...]:
+    """Return the scores of each class from its counts ``[classes]``, see `class_scores`.
+
+    Args:
+        thresholds: Of each label, for multilabel.
+    """
     precision = divide(counts.hits, counts.predicted)
     recall = divide(counts.hits, counts.target)
     return tuple(
@@ -147,6 +148,7 @@ def class_scores(
             recall=float(recall[i]),
             f1=f1_score(*(float(part[i]) for part in counts)),
             support=int(counts.target[i]),
+            threshold=thresholds[i] if thresholds else None,
         )
         for i, label in enumerate(labels)
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tailorbird.metrics.classification import Counts, divide, f1_score
+from tailorbird.metrics.classification import Counts, divide, scores_of_counts
 from tailorbird.metrics.classification_intervals import macro_f1_score
 from tailorbird.metrics.intervals import Floats, Groups, Weighted, design_effect, scores_of
 from tailorbird.records import ClassScore, Score
@@ -71,22 +71,16 @@ def _begins(mark: str, now: str, changed: bool) -> bool:
     return now in "BS" or mark in "ESO" or changed
 
 
-def counts(predictions: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> Floats:
-    """Return each sentence's contribution to the counts ``[n, 3 * types + 2]``.
-
-    Per type the true entities, the predicted ones, and both; then words, and correct words.
-    """
-    every = sorted({label for sentence in (*truth, *predictions) for label in sentence})
-    return counts_of(predictions, truth, types_of(every), marked(every))
-
-
 def counts_of(
     predictions: Sequence[Sequence[str]],
     truth: Sequence[Sequence[str]],
     types: Sequence[str],
     are_marked: bool,
 ) -> Floats:
-    """Return `counts` for the given types of entities."""
+    """Return each sentence's contribution to the counts ``[n, 3 * types + 2]``.
+
+    Per type the true entities, the predicted ones, and both; then words, and correct words.
+    """
     index = {name: i for i, name in enumerate(types)}
     rows = np.zeros((len(truth), 3 * len(types) + 2))
     for row, ours, theirs in zip(rows, predictions, truth, strict=True):
@@ -100,7 +94,7 @@ def counts_of(
 
 
 def entity_f1(sums: Floats) -> Floats:
-    """Return F1 over all entities ``[draws]`` from sums of `counts`: seqeval's micro average."""
+    """Return F1 over all entities ``[draws]`` from sums of `counts_of`: seqeval's micro average."""
     there, predicted, both = (part.sum(axis=0) for part in np.split(sums[:-2], 3))
     return divide(2 * both, there + predicted)
 
@@ -108,7 +102,7 @@ def entity_f1(sums: Floats) -> Floats:
 def score_all(runs: Sequence[Floats], groups: Groups | None = None) -> dict[str, Score]:
     """Return every score with its 95 % interval."""
     scores = scores_of([_scorer(run) for run in runs], len(runs[0]), groups)
-    counted = Counts(*np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3))
+    counted = _mean_counts(runs)
     right = np.mean([divide(run[:, -1], run[:, -2]) for run in runs], axis=0)
     correlations = np.eye(len(counted.target))
     effect = design_effect(right, groups)
@@ -134,10 +128,8 @@ def _scorer(features: Floats) -> Weighted:
 
 def type_scores(runs: Sequence[Floats], types: Sequence[str]) -> tuple[ClassScore, ...]:
     """Return the scores of each entity type, from the mean counts over seeds."""
-    there, predicted, both = np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3)
-    precision, recall = divide(both, predicted), divide(both, there)
-    scores = []
-    for i, name in enumerate(types):
-        f1 = f1_score(*(float(part[i]) for part in (there, predicted, both)))
-        scores.append(ClassScore(name, float(precision[i]), float(recall[i]), f1, int(there[i])))
-    return tuple(scores)
+    return scores_of_counts(_mean_counts(runs), types)
+
+
+def _mean_counts(runs: Sequence[Floats]) -> Counts:
+    return Counts(*np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3))

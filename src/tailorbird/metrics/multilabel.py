@@ -15,7 +15,7 @@ from tailorbird.metrics.classification import (
     Counts,
     Numbers,
     divide,
-    f1_score,
+    scores_of_counts,
 )
 from tailorbird.metrics.classification_intervals import macro_f1_score
 from tailorbird.metrics.intervals import (
@@ -254,19 +254,7 @@ def label_scores(
         counts(run, target, t).sum(axis=0).reshape(3, -1)
         for run, t in zip(runs, thresholds, strict=True)
     ]
-    has, predicted, both = np.mean(each, axis=0)
-    precision, recall = divide(both, predicted), divide(both, has)
     own = np.asarray(thresholds[0])
     # Several seeds, and folds, have no single threshold.
-    common = own.tolist() if len(runs) == own.ndim == 1 else [None] * len(labels)
-    return tuple(
-        ClassScore(
-            label=label,
-            precision=float(precision[i]),
-            recall=float(recall[i]),
-            f1=f1_score(float(has[i]), float(predicted[i]), float(both[i])),
-            support=int(has[i]),
-            threshold=common[i],
-        )
-        for i, label in enumerate(labels)
-    )
+    common = own.tolist() if len(runs) == own.ndim == 1 else ()
+    return scores_of_counts(Counts(*np.mean(each, axis=0)), labels, common)

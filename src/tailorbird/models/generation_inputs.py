@@ -53,14 +53,17 @@ def virtual_tokens(model: "nn.Module") -> "torch.Tensor | None":
     return prompt
 
 
+def virtual_count(model: "nn.Module") -> int:
+    """Return the number of trained embeddings before every text."""
+    config = getattr(model, "active_peft_config", None)
+    return int(getattr(config, "num_virtual_tokens", None) or 0)
+
+
 def context_length(model: "nn.Module") -> int | None:
     """Return the model's positions for a text, without virtual tokens; None: unlimited."""
     shape = base_of(model).config.get_text_config()
     positions = getattr(shape, "max_position_embeddings", None)
-    if not positions:
-        return None
-    config = getattr(model, "active_peft_config", None)
-    return int(positions) - int(getattr(config, "num_virtual_tokens", None) or 0)
+    return int(positions) - virtual_count(model) if positions else None
 
 
 @contextmanager

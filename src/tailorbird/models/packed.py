@@ -20,6 +20,7 @@ from tailorbird import log
 from tailorbird.data.tokens import PackedBatch, Tokens, pack, token_groups
 from tailorbird.models.chunked_cross_entropy import Head, plain_head, target_loss, target_scores
 from tailorbird.models.device import Device
+from tailorbird.models.generation_inputs import virtual_count
 from tailorbird.models.packed_attention import NAME, Rows, pad, register
 
 # Largest rounding difference between two orders of summation, in nats.
@@ -123,7 +124,7 @@ class Reader:
         self.model, self.device = model, device
         self.inner: Any = _inner(model)
         self.head = plain_head(self.inner)
-        self.virtual = _virtual_tokens(model)
+        self.virtual = virtual_count(model)
         self.way: Way = way or "own"
         self.notes: list[str] = []
         self._windows: set[int | None] = set()
@@ -311,11 +312,6 @@ def _inner(model: nn.Module) -> Any:
     from transformers import PreTrainedModel
 
     return next(m for m in model.modules() if isinstance(m, PreTrainedModel))
-
-
-def _virtual_tokens(model: nn.Module) -> int:
-    config = getattr(model, "peft_config", {}).get("default")
-    return int(getattr(config, "num_virtual_tokens", 0) or 0)
 
 
 def _fresh(head: Head, inner: Any) -> Head:

@@ -205,7 +205,7 @@ def _by_sentence(ids: np.ndarray, truth: np.ndarray, target: Target) -> list[lis
 
 
 def _counts(outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
-    """Return each sentence's contribution to the counts; see `entities.counts`."""
+    """Return each sentence's contribution to the counts; see `entities.counts_of`."""
     answers, right = (
         _by_sentence(ids, truth, target) for ids in (outputs.argmax(axis=1), truth[:, 1])
     )

@@ -23,11 +23,9 @@ def test_scores_equal_scikit_learn(n: int, classes: int, skew: float, sample: Sa
     probabilities, target = sample(n, classes, skew)
     predicted = probabilities.argmax(axis=-1)
     counts = counts_of(probabilities, target)
-    assert L.accuracy(counts) == pytest.approx(sk.accuracy_score(target, predicted))
     assert L.mcc(counts) == pytest.approx(sk.matthews_corrcoef(target, predicted))
     for average, ours in (
         ("macro", L.macro_f1),
-        ("micro", L.micro_f1),
         ("weighted", L.weighted_f1),
     ):
         theirs = sk.f1_score(target, predicted, average=average, zero_division=0)
@@ -60,7 +58,6 @@ def test_by_hand() -> None:
     counts = L.count(predicted, target, 3)
     f1 = [2 / 3, 4 / 6, 2 / 3]
     np.testing.assert_allclose(L.class_f1(counts), f1)
-    assert L.accuracy(counts) == pytest.approx(4 / 6)
     assert L.macro_f1(counts) == pytest.approx(2 / 3)
     assert L.weighted_f1(counts) == pytest.approx((f1[0] + 3 * f1[1] + 2 * f1[2]) / 6)
     # Gorodkin: (4*6 - (2*1 + 3*3 + 1*2)) / sqrt((36 - (4+9+1)) * (36 - (1+9+4)))
@@ -150,7 +147,7 @@ def test_class_f1_interval_covers_the_truth(sample: Sample) -> None:
 def test_extra_axes_are_scored_column_by_column(sample: Sample) -> None:
     columns = [counts_of(*sample(80, 3, seed=seed)) for seed in range(4)]
     stacked = L.Counts(*(np.stack(part, axis=-1) for part in zip(*columns, strict=True)))
-    for score in (L.accuracy, L.macro_f1, L.micro_f1, L.weighted_f1, L.mcc):
+    for score in (L.macro_f1, L.weighted_f1, L.mcc):
         np.testing.assert_allclose(score(stacked), [score(c) for c in columns])
 
 
@@ -159,8 +156,7 @@ def test_extra_axes_are_scored_column_by_column(sample: Sample) -> None:
 def test_laws(n: int, classes: int, seed: int, sample: Sample) -> None:
     probabilities, target = sample(n, classes, seed=seed)
     counts = counts_of(probabilities, target)
-    assert L.micro_f1(counts) == pytest.approx(L.accuracy(counts))
-    for score in (L.accuracy, L.macro_f1, L.weighted_f1):
+    for score in (L.macro_f1, L.weighted_f1):
         assert 0 <= score(counts) <= 1
     assert -1 - 1e-12 <= L.mcc(counts) <= 1 + 1e-12
     assert 0 <= L.expected_calibration_error(probabilities, target) <= 1
