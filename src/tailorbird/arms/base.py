@@ -1,6 +1,7 @@
 """The interface of an arm; each arm is one module and one line in `arms/registry.py`."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,6 +66,17 @@ def cost_of(
         trainable_parameters=trained,
         artifact_bytes=job.folder.size_bytes(MODEL),
         predict_ms_per_example=vectors.ms_per_example + more_ms,
+    )
+
+
+def with_cost_of(cost: Cost, used: Cost) -> Cost:
+    """Return an arm's cost including that of the arm that it uses, whose weights it trains."""
+    return replace(
+        cost,
+        train_seconds=(cost.train_seconds or 0.0) + (used.train_seconds or 0.0),
+        peak_memory_bytes=max(cost.peak_memory_bytes or 0, used.peak_memory_bytes or 0),
+        trainable_parameters=used.trainable_parameters,
+        artifact_bytes=(cost.artifact_bytes or 0) + (used.artifact_bytes or 0),
     )
 
 

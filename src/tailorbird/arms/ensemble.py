@@ -3,19 +3,19 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tailorbird.arms.base import Arm, finish_outputs
+from tailorbird.arms.base import Arm, finish_outputs, with_cost_of
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
 from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.saved_arm import open_arm, saved_kind
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
-from tailorbird.records import ArmReport, Cost
+from tailorbird.records import ArmReport
 from tailorbird.runs.checked_files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
@@ -50,14 +50,13 @@ class EnsembleArm(Arm):
         with job.folder.new_folder(MODEL) as folder:
             (folder / FILE).write_text(json.dumps(settings, indent=2))
         ours, theirs = read_arm(tuned).cost, read_arm(memory).cost
-        cost = Cost(
-            train_seconds=_sum(ours.train_seconds, theirs.train_seconds)
-            + (time.perf_counter() - started),
-            peak_memory_bytes=max(ours.peak_memory_bytes or 0, theirs.peak_memory_bytes or 0),
-            trainable_parameters=ours.trainable_parameters,
+        cost = with_cost_of(theirs, ours)
+        cost = replace(
+            cost,
+            train_seconds=(cost.train_seconds or 0.0) + time.perf_counter() - started,
             total_parameters=ours.total_parameters,
-            artifact_bytes=int(_sum(ours.artifact_bytes, theirs.artifact_bytes)),
-            predict_ms_per_example=_sum(ours.predict_ms_per_example, theirs.predict_ms_per_example),
+            predict_ms_per_example=(ours.predict_ms_per_example or 0.0)
+            + (theirs.predict_ms_per_example or 0.0),
         )
         mixed = {part: (1 - weight) * a[part] + weight * b[part] for part in a}
         return finish_outputs(job, cost, settings, mixed, target)
@@ -115,7 +114,3 @@ def _opened(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPred
     if not isinstance(predictor, HeadPredictor):
         raise damaged(mix.file(MODEL) / FILE, f"{part.path.name} has no probabilities to mix")
     return predictor
-
-
-def _sum(a: float | None, b: float | None) -> float:
-    return (a or 0.0) + (b or 0.0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.base import Arm, cost_of
+from tailorbird.arms.base import Arm, cost_of, with_cost_of
 from tailorbird.arms.generative_predictor import (
     PromptedFile,
     fit_shots,
@@ -23,7 +23,7 @@ from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.errors import UserError
 from tailorbird.rag.knn import LabelledVectors
-from tailorbird.records import ArmReport, Cost, Example
+from tailorbird.records import ArmReport, Example
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.base_model import count_parameters
@@ -81,7 +81,7 @@ class FewShotArm(Arm):
         report = ArmReport(
             job.name,
             "ok",
-            cost=_with_training(cost, tuned) if tuned else cost,
+            cost=with_cost_of(cost, read_arm(tuned).cost) if tuned else cost,
             settings={"embedder": vectors.embedder, "k": k},
             notes=(*answering.notes, *notes),
         )
@@ -132,18 +132,6 @@ def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -
     listed = ", ".join(f"{k}: {loss:.3f}" for k, loss in losses.items())
     log.say(f"pairs shown before a prompt: {k} (validation loss by number: {listed})")
     return k
-
-
-def _with_training(cost: Cost, tuned: RunFolder) -> Cost:
-    """Return the cost including that of the trained arm that it uses."""
-    training = read_arm(tuned).cost
-    return replace(
-        cost,
-        train_seconds=(cost.train_seconds or 0.0) + (training.train_seconds or 0.0),
-        trainable_parameters=training.trainable_parameters,
-        artifact_bytes=(cost.artifact_bytes or 0) + (training.artifact_bytes or 0),
-        peak_memory_bytes=max(cost.peak_memory_bytes or 0, training.peak_memory_bytes or 0),
-    )
 
 
 def _with_shots(test: "AnswerTest", tokens: "Tokens", examples: Sequence[Example]) -> "PromptSet":

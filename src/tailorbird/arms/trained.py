@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +31,7 @@ from tailorbird.tasks.base_model import HEADS, count_parameters, max_length, tex
 from tailorbird.tasks.fit import drop_checkpoints, fit_model
 from tailorbird.tasks.head_scoring import load_target
 from tailorbird.tasks.registry import head_task
-
-if TYPE_CHECKING:
-    from tailorbird.train.loop import Trained
+from tailorbird.train.early_stopping import early_stop_note
 
 
 class TrainedArm(Arm):
@@ -60,7 +58,7 @@ class TrainedArm(Arm):
                 artifact_bytes=artifact,
             ),
             settings=fit.described(),
-            notes=(*fit.notes, *trained.notes, *_early_note(trained)),
+            notes=(*fit.notes, *trained.notes, *early_stop_note(trained)),
             curve=trained.curve,
         )
         report = fit.score(report, trained)
@@ -156,13 +154,3 @@ class TunedSource(OutputSource):
         task, encoded = head_task(self.target.task), self.encode(texts)
         predicted = task.predict(self.model, encoded, pad, self.device, self.target, title)
         return task.outputs(predicted.logits, self.target)
-
-
-def _early_note(trained: "Trained") -> list[str]:
-    """Return the note on early stopping, if it applies."""
-    if not trained.stopped_early:
-        return []
-    return [
-        f"stopped after step {trained.steps}, since validation no longer improved; "
-        f"the weights of step {trained.best_step} were kept"
-    ]

@@ -14,13 +14,13 @@ from torch import nn
 from tailorbird import log
 from tailorbird.errors import Interrupted, OverBudget
 from tailorbird.methods.base import trained_parameters
-from tailorbird.metrics.metric_facts import is_share, metric_words
 from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.interrupt import patient_interrupt
 from tailorbird.train.distributed import ALONE, RankGroup
 from tailorbird.train.dropout import set_dropout
+from tailorbird.train.early_stopping import validate
 from tailorbird.train.journal import Journal
 from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.randomness import random_state, seed_rank
@@ -185,7 +185,7 @@ class _Lead:
         with (
             Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
             log.progress(
-                job.title, total * settings.batch_size, "examples", _examples(state, job)
+                job.title, total * settings.batch_size, "examples", state.step * settings.batch_size
             ) as bar,
         ):
             self.journal, self.saved = journal, time.monotonic()
@@ -226,7 +226,7 @@ class _Lead:
         stopped = False
         if state.step % self.every == 0 or last:
             with self.stepper.layout.whole(self._gather):
-                stopped = _validate(self.model, state, rate, job, self.journal, self.checkpoints)
+                stopped = validate(self.model, state, rate, job, self.journal, self.checkpoints)
             state.seconds = time.monotonic() - self.began
         stop = stop or self.interrupted()
         if stop or last or stopped or _is_due(job.settings, state.step, self.saved):
@@ -328,10 +328,6 @@ def batches_from(step: int, total: int, job: TrainJob) -> Iterator[np.ndarray]:
     return islice((batch for batches in passes for batch in batches), step, total)
 
 
-def _examples(state: State, job: TrainJob) -> int:
-    return state.step * job.settings.batch_size
-
-
 def _count(state: State, batch: np.ndarray, loss: float, job: TrainJob) -> None:
     state.step += 1
     state.examples += len(batch)
@@ -339,47 +335,6 @@ def _count(state: State, batch: np.ndarray, loss: float, job: TrainJob) -> None:
     weight = job.work.weight(batch)
     state.loss_sum += loss * weight
     state.loss_count += weight
-
-
-def _validate(
-    model: nn.Module,
-    state: State,
-    rate: float,
-    job: TrainJob,
-    journal: Journal,
-    checkpoints: Checkpoints,
-) -> bool:
-    """Score the model, save it if it is the best, and return whether to stop early."""
-    model.eval()
-    loss, accuracy = job.validate(model)
-    model.train()
-    point = CurvePoint(
-        step=state.step,
-        epoch=round(state.examples / len(job.work.lengths), 4),
-        train_loss=state.loss_sum / max(1.0, state.loss_count),
-        validation_loss=loss,
-        validation_accuracy=accuracy,
-        learning_rate=rate,
-    )
-    state.curve.append(point)
-    state.loss_sum, state.loss_count = 0.0, 0.0
-    journal.write("validation", state.step, loss=loss, accuracy=accuracy)
-    figures = (accuracy, -loss) if job.keep == "accuracy" else (-loss, accuracy)
-    if figures > state.best:
-        state.best, state.best_step, state.bad = figures, state.step, 0
-        checkpoints.save_best(model, state.step)
-    else:
-        state.bad += 1
-    log.say(
-        f"{job.title}: epoch {point.epoch:.2f}, training loss {point.train_loss:.3f}, validation "
-        f"loss {loss:.3f}, {_figure(job.figure, accuracy)}{'' if state.bad else ' (best)'}"
-    )
-    job.observe(len(state.curve), figures[0])
-    return state.bad >= job.settings.patience
-
-
-def _figure(name: str, value: float) -> str:
-    return f"{metric_words(name)} {f'{100 * value:.1f} %' if is_share(name) else f'{value:.3f}'}"
 
 
 def _check_deadline(state: State, total: int, job: TrainJob) -> None:
