@@ -25,8 +25,12 @@ class NearestArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.tasks.generated_answers import score_outputs
-        from tailorbird.tasks.generative_scoring import ANSWERED_AGAIN, Marked, finish_arm
+        from tailorbird.tasks.generative_scoring import (
+            ANSWERED_AGAIN,
+            Marked,
+            finish_arm,
+            score_outputs,
+        )
 
         split, config, task = job.split, job.config, generative_task(job.split.task)
         vectors = split_vectors(config, split, job.folder.run)

@@ -17,20 +17,18 @@ from tailorbird.records import ArmReport, Cost, Example, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
 from tailorbird.tasks.arm_job import TaskFile
 from tailorbird.tasks.base import Task
-from tailorbird.tasks.generated_answers import (
-    AnswerScores,
-    answer_test,
-    samples,
-    score_outputs,
-    worst,
-)
 from tailorbird.tasks.generative_base import GenerativeTask
 from tailorbird.tasks.generative_scoring import (
+    AnswerScores,
     Marked,
+    answer_test,
     prediction_rows,
+    samples,
+    score_outputs,
     test_scores,
     token_losses,
     values_of,
+    worst,
 )
 from tailorbird.tasks.head_base import HeadTask
 from tailorbird.tasks.head_scoring import save_predictions, score_arm

@@ -11,7 +11,7 @@ from tailorbird.metrics.text import token_f1
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, generate
 from tailorbird.models.load import Base
-from tailorbird.tasks.generated_answers import (
+from tailorbird.tasks.generative_scoring import (
     AnswerScores,
     answer_all,
     samples,
