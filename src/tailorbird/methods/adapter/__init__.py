@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class AdapterOptions(Options):
-    """Where the bottlenecks hang, and how wide they are."""
+    """The options of bottleneck adapters."""
 
     placement: Literal["houlsby", "pfeiffer"] = "houlsby"
-    """after attention and feed-forward (houlsby) or after feed-forward only (pfeiffer)."""
+    """after attention and feed-forward (houlsby), or after feed-forward only (pfeiffer)."""
     bottleneck: int = Field(64, ge=1)
-    """width of the bottleneck."""
+    """width of an adapter's hidden layer."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """dropout on its hidden layer."""
+    """dropout rate on that hidden layer."""
 
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class LowRankOptions(Options):
-    """What LoRA and QLoRA share."""
+    """The options that LoRA and QLoRA share."""
 
     rank: int = Field(16, ge=1)
-    """rank of the update."""
+    """rank of the weight update."""
     alpha: float | None = Field(None, gt=0)
     """the update is scaled by alpha / rank (alpha / sqrt(rank) with rsLoRA); default: twice the
     rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """dropout on the input of the update."""
+    """dropout rate on the input of the update."""
     targets: str | list[str] = "all-linear"
     """names of the layers to adapt; `all-linear` is every linear layer except the head."""
     rslora: bool = False
-    """scale by 1/sqrt(rank) (rank-stabilised LoRA, arXiv 2312.03732)."""
+    """divide alpha by sqrt(rank) instead of rank (rank-stabilised LoRA, arXiv 2312.03732)."""
     dora: bool = False
-    """learn magnitude and direction separately (DoRA, arXiv 2402.09353)."""
+    """train the weights' magnitude and direction separately (DoRA, arXiv 2402.09353)."""
     loraplus: float | None = Field(None, ge=1)
     """learning rate of matrix B as a multiple of A's (LoRA+, arXiv 2402.12354, which uses 16)."""
 
@@ -38,10 +38,10 @@ class LowRankOptions(Options):
 
 
 class LoraOptions(LowRankOptions):
-    """LoRA's."""
+    """The options of LoRA."""
 
     pissa: bool = False
-    """start from the principal singular vectors (PiSSA, arXiv 2404.02948)."""
+    """start from the weights' principal singular vectors (PiSSA, arXiv 2404.02948)."""
 
 
 def parameters(options: Mapping[str, Any], hidden: int, inner: int, layers: int) -> float:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class PromptOptions(Options):
-    """How many virtual tokens there are, and how they start."""
+    """The options of prompt tuning."""
 
     virtual_tokens: int = Field(20, ge=1)
-    """number of trained tokens before the text; they count against max_length."""
+    """number of trained tokens before the text; data.max_length includes them."""
     init_text: str | None = None
-    """start the virtual tokens from this text's embeddings; default: at random."""
+    """start from the embeddings of this text; default: of random tokens."""
 
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:

@@ -7,10 +7,10 @@ from tailorbird.methods.lora import SPACE, LowRankOptions, parameters
 
 
 class QloraOptions(LowRankOptions):
-    """LoRA's, and the bits of the frozen weights."""
+    """The options of QLoRA."""
 
     bits: Literal[4, 8] = 4
-    """4 (NF4 with double quantisation) or 8 bits for the frozen weights."""
+    """bits per frozen weight: 4 (NF4 with double quantisation) or 8."""
 
 
 SPEC = MethodSpec(
