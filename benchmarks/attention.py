@@ -1,4 +1,4 @@
-"""Fused against plain attention in bf16 with gradients: the claim of train/attention.py.
+"""Fused against plain attention in bf16 with gradients: the claim of train/short_attention.py.
 
 Forward and backward of transformers' own two functions for BERT (`sdpa` and `eager`) under
 autocast, in the shape of MiniLM (12 heads of 32), with a padding mask, for several text lengths.

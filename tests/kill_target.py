@@ -61,7 +61,7 @@ def run(folder: str, model: str, method: str, writes: bool, more: dict[str, Any]
 
 
 def _labels(config: Config, folder: str) -> tuple[Any, TrainJob]:
-    from tailorbird.models.predict import loss_and_accuracy, predict
+    from tailorbird.models.head_logits import loss_and_accuracy, predict
 
     method, device = get_method(config.method.name), choose("cpu", "bf16")
     model, base = make_model(config, tiny.TARGET, device, method)

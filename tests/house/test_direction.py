@@ -58,7 +58,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pgvector": "knowledge/postgres_server.py",
     "httpx2": "rag/connection.py",
     "snowballstemmer": "knowledge/index_terms.py",
-    "sentence_transformers": ("rag/", "models/", "train/ranking.py"),
+    "sentence_transformers": ("rag/", "models/", "train/ranking_workloads.py"),
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
     "filelock": "knowledge/sqlite_ledger.py",

@@ -19,10 +19,10 @@ from tailorbird.config import Config
 from tailorbird.config.method import method_spec
 from tailorbird.data.encode import Encoded, Text, collate
 from tailorbird.methods.registry import get_method
-from tailorbird.models.bert import Bert, WordPieces, open_bert
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.load import length_limit
+from tailorbird.models.numpy_bert import Bert, WordPieces, open_bert
 from tailorbird.records import TASKS, ArmReport, Cost, Target
 from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import MODEL, RunFolder

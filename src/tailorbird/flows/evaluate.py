@@ -12,7 +12,7 @@ from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
 from tailorbird.data.read import read_examples
 from tailorbird.errors import UserError
-from tailorbird.metrics.custom import is_custom
+from tailorbird.metrics.custom_metric import is_custom
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections
 from tailorbird.report.comparison_page import render_page
@@ -26,7 +26,7 @@ from tailorbird.runs.finished_run import (
 from tailorbird.runs.folder import ARMS, CONFIG, REPORT, RunFolder
 from tailorbird.runs.saved_split import trained_as
 from tailorbird.tasks.base import Task
-from tailorbird.tasks.evaluate import evaluate_rows
+from tailorbird.tasks.evaluate_rows import evaluate_rows
 from tailorbird.tasks.registry import get_task
 
 

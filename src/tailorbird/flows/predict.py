@@ -17,7 +17,7 @@ from tailorbird.data.split_files import PROSE, TABLES
 from tailorbird.data.textfile import kind_of
 from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
-from tailorbird.models.bert import FEW
+from tailorbird.models.numpy_bert import FEW
 from tailorbird.records import TASKS
 from tailorbird.runs.finished_run import arm_folder
 from tailorbird.runs.saved_split import trained_as

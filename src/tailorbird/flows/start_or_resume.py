@@ -9,7 +9,7 @@ from pathlib import Path
 from tailorbird import log
 from tailorbird.config import Config, load_config
 from tailorbird.errors import Faults, UserError
-from tailorbird.metrics.custom import is_custom
+from tailorbird.metrics.custom_metric import is_custom
 from tailorbird.runs.folder import CONFIG, RunFolder
 
 _WHERE = {"train": ("processes", "shard"), "compare": ("jobs", "curve", "ray")}

@@ -34,7 +34,7 @@ from tailorbird.records import QueryChange, RankingPair, RetrieverReport, Retrie
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 
 if TYPE_CHECKING:
-    from tailorbird.train.ranking import RankingFit
+    from tailorbird.train.ranking_workloads import RankingFit
 
 FULL_RATE, LORA_RATE = 5e-5, 5e-4
 LEAST_QUERIES = 20
@@ -280,7 +280,7 @@ def _learn(
     resume: bool,
 ) -> "RankingFit":
     """Tune the model and save it in the run folder."""
-    from tailorbird.train.ranking import EmbedderWork, fit_and_save
+    from tailorbird.train.ranking_workloads import EmbedderWork, fit_and_save
 
     settings = with_rate(config.retriever, FULL_RATE)
     pool = make_pool(

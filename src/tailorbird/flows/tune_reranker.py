@@ -29,7 +29,7 @@ from tailorbird.records import RetrieverReport, RetrieverSections
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 
 if TYPE_CHECKING:
-    from tailorbird.train.ranking import RankingFit
+    from tailorbird.train.ranking_workloads import RankingFit
 
 NONE, OLD = "none", "old"
 RATE = 2e-5
@@ -124,7 +124,7 @@ def _learn(
     *,
     resume: bool,
 ) -> "RankingFit":
-    from tailorbird.train.ranking import RerankerWork, fit_and_save
+    from tailorbird.train.ranking_workloads import RerankerWork, fit_and_save
 
     settings = config.retriever
     # Seeded before the model is created, since a plain encoder gets a random head.

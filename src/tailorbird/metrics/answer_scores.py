@@ -9,7 +9,7 @@ import numpy as np
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.metrics.classification import divide
 from tailorbird.metrics.classification_intervals import accuracy_score
-from tailorbird.metrics.custom import function_name, is_custom
+from tailorbird.metrics.custom_metric import function_name, is_custom
 from tailorbird.metrics.intervals import Floats, Groups, interval_of
 from tailorbird.metrics.text import ANSWER_MARK, METRICS
 from tailorbird.records import Score

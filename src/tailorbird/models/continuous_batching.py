@@ -15,7 +15,7 @@ from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, rows_of, warpers
 from tailorbird.models.generation_inputs import base_of, context_length, left_padded
-from tailorbird.models.text_stream import AnswerRow, TokenOdds, draw_tokens
+from tailorbird.models.stopping_and_sampling import AnswerRow, TokenOdds, draw_tokens
 
 if TYPE_CHECKING:
     import torch

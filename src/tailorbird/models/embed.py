@@ -13,12 +13,12 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, collate, encode, token_batches
-from tailorbird.models.bert import Bert, WordPieces, open_bert
 from tailorbird.models.bf16_linear import shrink_frozen
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device, choose, on_each_core
 from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
+from tailorbird.models.numpy_bert import Bert, WordPieces, open_bert
 from tailorbird.models.sentence_modules import load_dense, pool, read_modules
 from tailorbird.models.weights import explain_loading, pretrained
 

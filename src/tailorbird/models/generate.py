@@ -20,7 +20,7 @@ from tailorbird.models.generation_inputs import (
     left_padded,
     ready_to_generate,
 )
-from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
+from tailorbird.models.stopping_and_sampling import AnswerRow, Ending, SeededDraw, Until
 
 if TYPE_CHECKING:
     from torch import nn

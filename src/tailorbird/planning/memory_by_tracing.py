@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tailorbird.planning.fake_step import Account
     from tailorbird.train.settings import Settings
 
-# The batch size of `models/predict.py`.
+# The batch size of `models/head_logits.py`.
 _READ_TOKENS, _READ_ROWS = 4096, 256
 
 
@@ -174,8 +174,8 @@ def _label_step(
 ) -> Iterator[Step]:  # fmt: skip
     from tailorbird.config.losses import loss_name
     from tailorbird.tasks.registry import head_task
-    from tailorbird.train.attention import fastest_attention
     from tailorbird.train.head_losses import make_loss
+    from tailorbird.train.short_attention import fastest_attention
 
     target = work.target
     assert target is not None

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
-from tailorbird.models.text_stream import TokenOdds
+from tailorbird.models.stopping_and_sampling import TokenOdds
 from tailorbird.serve.error_responses import RequestFault, as_fault
 from tailorbird.serve.generation_queue import AnswerState
 from tailorbird.serve.model_registry import Entry

@@ -19,7 +19,7 @@ from tailorbird import log
 from tailorbird.config.schema import ServeConfig
 from tailorbird.models.continuous_batching import Together, make_row
 from tailorbird.models.generate import Sampling
-from tailorbird.models.text_stream import AnswerRow, TokenOdds
+from tailorbird.models.stopping_and_sampling import AnswerRow, TokenOdds
 from tailorbird.processes import choose_threads
 from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.prometheus import PrometheusCounters

@@ -29,7 +29,7 @@ from tailorbird.tasks.head_scoring import load_probabilities
 from tailorbird.tasks.predictions import Prediction, shown_probabilities
 
 if TYPE_CHECKING:
-    from tailorbird.models.predict import Predicted
+    from tailorbird.models.head_logits import Predicted
     from tailorbird.train.head_losses import LossSum
 
 
@@ -118,7 +118,7 @@ class Classification(HeadTask):
         target: Target,
     ) -> tuple[float, float]:  # fmt: skip
         """See `HeadTask.validation_figures`."""
-        from tailorbird.models.predict import loss_and_accuracy
+        from tailorbird.models.head_logits import loss_and_accuracy
         from tailorbird.train.head_losses import cross_entropy_sum
 
         if loss is cross_entropy_sum:

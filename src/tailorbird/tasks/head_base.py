@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tailorbird.config import Config
     from tailorbird.methods.base import Method
     from tailorbird.models.device import Device
-    from tailorbird.models.predict import Model, Predicted
+    from tailorbird.models.head_logits import Model, Predicted
     from tailorbird.tasks.arm_job import ArmJob
     from tailorbird.tasks.fit import TaskFit
     from tailorbird.train.head_losses import LossSum
@@ -211,7 +211,7 @@ class HeadTask(Task):
         title: str = "",
     ) -> "Predicted":  # fmt: skip
         """Return the model's logits."""
-        from tailorbird.models.predict import predict
+        from tailorbird.models.head_logits import predict
 
         return predict(model, encoded, pad, device, title)
 

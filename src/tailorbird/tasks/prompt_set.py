@@ -10,7 +10,7 @@ from tailorbird.data.disk_rows import row_lengths
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.metrics.answer_scores import CHOICE, headline_of, label_set, which_metrics
-from tailorbird.metrics.custom import Custom, is_custom, load_custom
+from tailorbird.metrics.custom_metric import Custom, is_custom, load_custom
 from tailorbird.records import Example
 from tailorbird.tasks.arm_job import TaskFile
 from tailorbird.tasks.label_likelihood import label_endings

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.models.device import Device
-    from tailorbird.models.predict import Model, Predicted
+    from tailorbird.models.head_logits import Model, Predicted
     from tailorbird.train.head_losses import LossSum
     from tailorbird.train.workloads import LabelWork
 
@@ -140,7 +140,7 @@ class TokenClassification(HeadTask):
         title: str = "",
     ) -> "Predicted":  # fmt: skip
         """Return the model's logits, one row per word."""
-        from tailorbird.models.predict import predict_words
+        from tailorbird.models.head_logits import predict_words
 
         outside = target.labels.index("O") if "O" in target.labels else 0
         return predict_words(model, encoded, pad, device, title, outside)

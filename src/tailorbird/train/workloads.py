@@ -13,9 +13,9 @@ from tailorbird.data.encode import Encoded, collate, shuffled_batches
 from tailorbird.data.tokens import Tokens, token_groups
 from tailorbird.models.device import Device
 from tailorbird.models.packed import Reader, tokens_at_once
-from tailorbird.train.attention import fastest_attention
 from tailorbird.train.head_losses import LossSum, cross_entropy_sum
 from tailorbird.train.settings import Settings
+from tailorbird.train.short_attention import fastest_attention
 
 
 @dataclass(frozen=True)

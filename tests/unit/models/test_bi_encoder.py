@@ -20,7 +20,7 @@ from tailorbird.models.bi_encoder import bi_encoder_class, vector_pooling
 from tailorbird.models.builtin import resolve
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.predict import predict
+from tailorbird.models.head_logits import predict
 from tailorbird.records import Example, Split, Target, TaskName
 from tailorbird.tasks.base_model import HEADS
 from tailorbird.tasks.fit_head import make_model, trained_target

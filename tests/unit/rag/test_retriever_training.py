@@ -20,7 +20,7 @@ from tailorbird.rag.retriever_training import (
     mine,
 )
 from tailorbird.records import RankingPair as Pair
-from tailorbird.train.ranking import EmbedderWork, RerankerWork
+from tailorbird.train.ranking_workloads import EmbedderWork, RerankerWork
 
 PAIRS = [
     Pair("dog price", "house animal: cost", "a", negatives=("road machine: cost",)),

@@ -513,8 +513,8 @@ def _masks(causal: bool) -> torch.Tensor:
 def test_short_attention_is_torchs_attention(
     causal: bool | None, key_heads: int, longest_short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tailorbird.train import attention
-    from tailorbird.train.attention import short_attention
+    from tailorbird.train import short_attention as attention
+    from tailorbird.train.short_attention import short_attention
 
     monkeypatch.setattr(attention, "_LONGEST_SHORT", longest_short)
     torch.manual_seed(0)
@@ -537,7 +537,7 @@ def test_short_attention_is_torchs_attention(
 def test_a_model_trains_alike_on_short_attention(models: Any, shape: str) -> None:
     from transformers import AutoModel
 
-    from tailorbird.train.attention import fastest_attention
+    from tailorbird.train.short_attention import fastest_attention
 
     device = choose("cpu", "bf16")
     model = AutoModel.from_pretrained(models(shape), dtype="float32").train()
@@ -570,7 +570,7 @@ def test_a_model_trains_alike_on_short_attention(models: Any, shape: str) -> Non
 
 
 def test_long_texts_take_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tailorbird.train import attention
+    from tailorbird.train import short_attention as attention
 
     torch.manual_seed(0)
     inputs = [torch.randn(2, 4, 6, 8, dtype=torch.float64) for _ in range(3)]
@@ -603,7 +603,7 @@ def test_the_head_starts_as_scikit_learns_regression(models: Any, shape: str, me
 
     from tailorbird.config import Config
     from tailorbird.methods.registry import get_method
-    from tailorbird.models.predict import predict
+    from tailorbird.models.head_logits import predict
     from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.head_init import start_head
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
     """Return the weights that were saved; see `MethodSpec.arrays`."""
-    from tailorbird.models.bert import read_weights
+    from tailorbird.models.numpy_bert import read_weights
 
     return read_weights(folder / "model.safetensors")
 

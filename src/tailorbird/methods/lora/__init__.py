@@ -51,7 +51,7 @@ def parameters(options: Mapping[str, Any], hidden: int, inner: int, layers: int)
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
     """Return the base's weights with the update and the head; see `MethodSpec.arrays`."""
-    from tailorbird.models.bert import read_weights
+    from tailorbird.models.numpy_bert import read_weights
 
     scale, own = _plain_scale(folder), read_weights(folder / WEIGHTS, "base_model.model.")
     scaled = {name: scale * up for name, up in own.items() if name.endswith(".lora_B.weight")}

@@ -23,7 +23,7 @@ class PromptOptions(Options):
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
     """Return the base's weights with the virtual tokens and the head; see `MethodSpec.arrays`."""
-    from tailorbird.models.bert import read_weights
+    from tailorbird.models.numpy_bert import read_weights
 
     return {**base, **read_weights(folder / WEIGHTS, "base_model.")}
 

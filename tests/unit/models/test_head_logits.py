@@ -12,10 +12,10 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import encode
 from tailorbird.metrics.classification import softmax
-from tailorbird.models import predict as room
+from tailorbird.models import head_logits as room
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.predict import loss_and_accuracy, predict
+from tailorbird.models.head_logits import loss_and_accuracy, predict
 
 
 def test_predictions_come_in_the_order_of_the_texts(

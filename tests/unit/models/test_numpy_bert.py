@@ -13,10 +13,10 @@ import torch
 import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import collate, encode
-from tailorbird.models.bert import Bert, WordPieces, gelu, open_bert, read_weights
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder, open_embedder
 from tailorbird.models.load import load_tokenizer
+from tailorbird.models.numpy_bert import Bert, WordPieces, gelu, open_bert, read_weights
 
 PAIRS = [("a comet", "our galaxy"), ("soup and rice " * 9, "the goal"), ("Ünïcödé — 漢字 🙂", "x")]
 TEXTS = [text for text, _ in tiny.rows()[:9]] + ["", "word " * 700, "ÀÉ — 漢字 🙂 don't [SEP] ##s"]

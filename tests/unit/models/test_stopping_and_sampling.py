@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 import tiny
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, warpers
-from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
+from tailorbird.models.stopping_and_sampling import AnswerRow, Ending, SeededDraw, Until
 
 NO_CHANCES = np.empty(0)
 

@@ -15,7 +15,7 @@ from tailorbird.errors import Interrupted, OutOfMemory, TrainingDiverged, UserEr
 from tailorbird.models.device import choose
 from tailorbird.records import RankingPair as Pair
 from tailorbird.runs.folder import RunFolder
-from tailorbird.train.ranking import RankingWork, distinct_batches, fit_ranking
+from tailorbird.train.ranking_workloads import RankingWork, distinct_batches, fit_ranking
 
 PAIRS = [Pair(f"q{n}", f"t{n}", f"d{n}") for n in range(20)]
 SETTINGS = RetrieverConfig(

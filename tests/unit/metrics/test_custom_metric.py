@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tailorbird.errors import UserError
-from tailorbird.metrics.custom import is_custom, load_custom
+from tailorbird.metrics.custom_metric import is_custom, load_custom
 
 
 def write(folder: Path, code: str) -> str:
