@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,13 +58,6 @@ class Modules:
     plain: str = ""
 
 
-@dataclass
-class _Found:
-    poolings: tuple[str, ...] = ("mean",)
-    dense: list[Path] = field(default_factory=list)
-    include_prompt: bool = True
-
-
 def read_modules(folder: Path, name: str) -> Modules:
     """Return the modules of a model's folder; a plain transformer is mean-pooled.
 
@@ -74,17 +67,28 @@ def read_modules(folder: Path, name: str) -> Modules:
     Raises:
         UserError: The model has an unknown module.
     """
-    parts = _Found()
+    poolings: tuple[str, ...] = ("mean",)
+    include_prompt, dense = True, []
     for module in _read(folder / "modules.json", name) or []:
-        _add(parts, folder / module["path"], str(module["type"]).rpartition(".")[2], name)
+        part, kind = folder / module["path"], str(module["type"]).rpartition(".")[2]
+        if kind == "Pooling":
+            settings = _read(part / "config.json", name) or {}
+            poolings = _poolings(settings, name)
+            include_prompt = bool(settings.get("include_prompt", True))
+        elif kind == "Dense":
+            dense.append(part)
+        elif kind not in ("Transformer", "Normalize"):
+            raise UserError(f"embedder {name} has a module {kind}, which is not supported", _FIX)
     sizes = _read(folder / "sentence_bert_config.json", name) or {}
     own = _read(folder / "config_sentence_transformers.json", name) or {}
     prompts = dict(own.get("prompts") or {})
-    query, document = _prompts(prompts, f"{name} {_origin(folder, name)}")
+    # A folder may record the model's original name.
+    origin = (_read(folder / "config.json", name) or {}).get("_name_or_path", "")
+    query, document = _prompts(prompts, f"{name} {origin}")
     return Modules(
-        poolings=parts.poolings,
-        dense=tuple(parts.dense),
-        include_prompt=parts.include_prompt,
+        poolings=poolings,
+        dense=tuple(dense),
+        include_prompt=include_prompt,
         max_length=sizes.get("max_seq_length"),
         lower=bool(sizes.get("do_lower_case")),
         query=query,
@@ -123,17 +127,6 @@ def write_modules(folder: Path, poolings: Sequence[str], width: int) -> None:
     (folder / "modules.json").write_text(json.dumps(listed, indent=2) + "\n")
 
 
-def _add(parts: _Found, folder: Path, kind: str, name: str) -> None:
-    if kind == "Pooling":
-        settings = _read(folder / "config.json", name) or {}
-        parts.poolings = _poolings(settings, name)
-        parts.include_prompt = bool(settings.get("include_prompt", True))
-    elif kind == "Dense":
-        parts.dense.append(folder)
-    elif kind not in ("Transformer", "Normalize"):
-        raise UserError(f"embedder {name} has a module {kind}, which is not supported", _FIX)
-
-
 def _poolings(settings: dict[str, Any], name: str) -> tuple[str, ...]:
     mode = settings.get("pooling_mode")
     if mode is None:
@@ -156,11 +149,6 @@ def _prompts(prompts: dict[str, str], names: str) -> tuple[str, str]:
         if re.search(pattern, names.lower()):
             return prefixes
     return "", ""
-
-
-def _origin(folder: Path, name: str) -> str:
-    """Return a model's original name, if its folder records it."""
-    return str((_read(folder / "config.json", name) or {}).get("_name_or_path", ""))
 
 
 def _read(path: Path, name: str) -> Any:
