@@ -205,11 +205,11 @@ def test_the_pages_for_python_2_hold_the_changed_answers() -> None:
 
 
 def test_what_the_demo_asks_is_a_configuration_and_names_arms_and_pages_that_there_are() -> None:
-    from tailorbird.arms.question_arms.registry import chosen_arms
+    from tailorbird.arms.question_arms.registry import select_arms
     from tailorbird.config import load_config
 
     config = load_config(TUTOR / "questions.yaml")
-    arms = [arm.name for arm in chosen_arms(config.compare.methods)]
+    arms = [arm.name for arm in select_arms(config.compare.methods)]
     assert arms == ["nearest", "quote", "base", "rag", "lora", "rag+lora"]
     assert (ROOT / str(config.questions.changed)).is_dir()
 

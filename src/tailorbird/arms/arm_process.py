@@ -57,7 +57,7 @@ _OUT_OF_MEMORY = (
 )
 
 
-def run_apart(runner: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:
+def run_in_process(runner: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:
     """Run an arm in a process of its own, or load a saved result from its folder.
 
     Args:

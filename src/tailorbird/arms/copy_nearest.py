@@ -27,7 +27,7 @@ class NearestArm(Arm):
         """See `Arm.run`."""
         from tailorbird.tasks.generative_scoring import (
             ANSWERED_AGAIN,
-            Marked,
+            ArmOutputs,
             finish_arm,
             score_outputs,
         )
@@ -49,7 +49,7 @@ class NearestArm(Arm):
         )
         cost = replace(cost_of(job, vectors, 0.0), predict_ms_per_example=None)
         report = ArmReport(job.name, "ok", cost=cost, settings={"embedder": vectors.embedder})
-        marked = Marked(answers, None, None, tuple(outputs[:ANSWERED_AGAIN]))
+        marked = ArmOutputs(answers, None, None, tuple(outputs[:ANSWERED_AGAIN]))
         return finish_arm(report, job, test, marked)
 
     def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:

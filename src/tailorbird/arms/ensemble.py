@@ -83,7 +83,7 @@ class EnsembleSource(OutputSource):
         settings = read_as(path, EnsembleFile)
         self.weight = settings.weight
         self.tuned, self.memory = (
-            _opened(RunFolder(inner(path, folder.path.parent, name)), folder, trust, few)
+            _open_part(RunFolder(inner(path, folder.path.parent, name)), folder, trust, few)
             for name in (settings.tuned, settings.memory)
         )
         self.target = load_target(folder)
@@ -106,7 +106,7 @@ class EnsembleSource(OutputSource):
         return mixed
 
 
-def _opened(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPredictor:
+def _open_part(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPredictor:
     """Return one of the two arms."""
     if saved_kind(part).arm == EnsembleArm.key:
         raise damaged(mix.file(MODEL) / FILE, "one of its parts is itself a mix")

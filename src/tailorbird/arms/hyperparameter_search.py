@@ -13,7 +13,7 @@ from tailorbird.config.load import config_with
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.errors import Faults, UserError
 from tailorbird.methods.registry import get_method
-from tailorbird.metrics.display import metric as written
+from tailorbird.metrics.display import metric as metric_text
 from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.records import ArmReport, Search
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
@@ -61,7 +61,7 @@ def search(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[Config, S
         Interrupted: Ctrl-C; `--resume` continues the search.
         OverBudget: Time ran out before any trial was complete.
     """
-    base, study = _opened(job)
+    base, study = _open_study(job)
 
     def trial(draw: Draw) -> ArmJob:
         return replace(
@@ -82,7 +82,7 @@ def search(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[Config, S
         whys = sorted({trial.why for trial in trials})
         raise UserError("every trial of the search failed:\n" + "\n".join(whys[:3]), "mend that")
     if due:  # else logged when they ended
-        _tell(job, study)
+        _log_best(job, study)
     _adopt(study.place(best.number), job.folder)
     result = Search(
         sampler=study.options.sampler,
@@ -106,7 +106,7 @@ class _PlanFile:
     defaults: dict[str, Any]
 
 
-def _opened(job: ArmJob) -> tuple[Config, Study]:
+def _open_study(job: ArmJob) -> tuple[Config, Study]:
     """Return the trials' base configuration and the study, as saved if the search has begun."""
     folder = RunFolder(job.folder.file(SEARCH))
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     return {
         "config": base.model_dump(mode="json"),
         "search": options.model_dump(mode="json"),
-        "metric": get_task(job.split.task).judged_by,
+        "metric": get_task(job.split.task).validation_metric,
         "defaults": {k: v for k, v in defaults.items() if k in space},
     }
 
@@ -176,17 +176,17 @@ def searched(report: ArmReport, result: Search, folder: RunFolder) -> ArmReport:
     return complete
 
 
-def _tell(job: ArmJob, study: Study) -> None:
+def _log_best(job: ArmJob, study: Study) -> None:
     best, trials = study.best(), study.trials()
     first = next((trial for trial in trials if trial.asked), None)
     assert best is not None
-    score = written(study.metric, best.score or 0.0)
+    score = metric_text(study.metric, best.score or 0.0)
     if first is None or first.score is None or first.state != "ok":
         compared = "the configured settings failed"
     elif first.number == best.number:
         compared = "the configured settings: no trial was better"
     else:
-        compared = f"against {written(study.metric, first.score)} with the configured settings"
+        compared = f"against {metric_text(study.metric, first.score)} with the configured settings"
     log.say(
         f"{job.name}: trial {best.number + 1} of {len(trials)} is used: "
         f"{metric_words(study.metric)} {score} on validation, {compared}"

@@ -32,12 +32,12 @@ _MOST_SEARCHED = 20_000
 def main(out: str, run: str, trust: str, *arms: str) -> int:
     """Write the results of the checks to the file `out`; return the exit code."""
     log.quiet_libraries()
-    checks = _look(RunFolder(run), arms, trust == TRUST)
+    checks = _run_checks(RunFolder(run), arms, trust == TRUST)
     Path(out).write_text(json.dumps(checks), encoding="utf-8")
     return 0
 
 
-def _look(run: RunFolder, arms: Sequence[str], trust: bool) -> dict[str, Any]:
+def _run_checks(run: RunFolder, arms: Sequence[str], trust: bool) -> dict[str, Any]:
     """Check every arm, and find training examples similar to the misclassified ones."""
     split, _, _ = load_split(run)
     checks = {arm: asdict(_check(RunFolder(arm), split, trust)) for arm in arms}

@@ -57,7 +57,7 @@ class TrainedArm(Arm):
                 total_parameters=total,
                 artifact_bytes=artifact,
             ),
-            settings=fit.described(),
+            settings=fit.report_settings(),
             notes=(*fit.notes, *trained.notes, *early_stop_note(trained)),
             curve=trained.curve,
         )

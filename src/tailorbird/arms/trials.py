@@ -84,7 +84,7 @@ def do_trials(
             if scheduler is None:
                 late = _record(name, study, draws[0], run_trial(partial(job_of, draws[0])))
             else:
-                late = _side_by_side(name, job_of, study, scheduler, draws)
+                late = _run_in_parallel(name, job_of, study, scheduler, draws)
         if late is not None:
             log.warn(f"{name}: the search ends here: {late}")
             return late
@@ -138,7 +138,7 @@ def run_trial(job_of: Callable[[], ArmJob]) -> TrialResult:
     return TrialResult(state, seconds, problem=problem, fix=fix, common=common)
 
 
-def _side_by_side(
+def _run_in_parallel(
     name: str, job_of: JobOf, study: Study, scheduler: "Scheduler", draws: list[Draw]
 ) -> OverBudget | None:
     """Run trials in parallel, and report them to the study in the order of their numbers."""
@@ -147,7 +147,7 @@ def _side_by_side(
     waiting, guard = deque(sorted(draws, key=lambda draw: draw.number)), Lock()
 
     def work(draw: Draw) -> None:
-        result = _apart(name, job_of, scheduler, draw)
+        result = _run_in_process(name, job_of, scheduler, draw)
         with guard:
             results[draw.number] = result
             while waiting and waiting[0].number in results:
@@ -160,7 +160,7 @@ def _side_by_side(
     return ends[0] if ends else None
 
 
-def _apart(name: str, job_of: JobOf, scheduler: "Scheduler", draw: Draw) -> TrialResult:
+def _run_in_process(name: str, job_of: JobOf, scheduler: "Scheduler", draw: Draw) -> TrialResult:
     """Run a trial as a job of its own, or load its saved result."""
     from tailorbird.arms.arm_process import failure
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from tailorbird import log
-from tailorbird.arms.arm_process import run_apart
+from tailorbird.arms.arm_process import run_in_process
 from tailorbird.arms.registry import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler, scheduler
 from tailorbird.config import METHODS, Config, for_arm
@@ -334,7 +334,7 @@ class _Bench:
         config = for_arm(self.config, name) if name in METHODS else self.config
         config = config.replace(train={"seed": seed})
         job = ArmJob(name, config, self.prepared.split, place, deadline=self.deadline)
-        report = run_apart(self.runner, job)
+        report = run_in_process(self.runner, job)
         if report.status != "ok":
             log.warn(f"{name} {report.status}: {report.why}")
         return report

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tailorbird import log
-from tailorbird.arms.arm_process import run_apart
+from tailorbird.arms.arm_process import run_in_process
 from tailorbird.arms.registry import arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler
 from tailorbird.config import METHODS, Config, for_arm
@@ -134,7 +134,7 @@ def _trained(
     config = config.replace(train={"seed": seed})
     folder = RunFolder(place.run.file(f"{CURVE}/{arm}-{size}-{seed}"))
     job = ArmJob(arm, config, split, folder, deadline=place.deadline)
-    report = run_apart(place.runner, job, sorted(_order(split.train, split.task, seed)[:size]))
+    report = run_in_process(place.runner, job, sorted(_order(split.train, split.task, seed)[:size]))
     if report.status != "ok":
         raise UserError(
             f"{arm} on {size:,} examples {report.status}: {report.why}",

@@ -15,7 +15,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.text import METRICS
 
-_TAKEN = (*METRICS, "choice_accuracy", "loss", "perplexity")
+_OTHER_SCORES = (*METRICS, "choice_accuracy", "loss", "perplexity")
 _CALLED = "called as FUNCTION(output, reference, prompt) and returning a number"
 
 
@@ -85,7 +85,7 @@ def load_custom(metric: str) -> Custom:
     path = Path(place).expanduser()
     if not colon or not place.endswith(".py") or not name.isidentifier():
         raise UserError(f"evaluate.metric is {metric!r}", f"write FILE.py:FUNCTION, {_CALLED}")
-    if name in _TAKEN:
+    if name in _OTHER_SCORES:
         raise UserError(
             f"evaluate.metric names a function {name!r}, but there is already a score of that name",
             "rename the function",

@@ -29,7 +29,7 @@ class Entity(NamedTuple):
     last: int
 
 
-def marked(labels: Sequence[str]) -> bool:
+def have_entity_marks(labels: Sequence[str]) -> bool:
     """Return whether labels mark entities (``B-``, ``I-``, ``O`` ...) rather than single words."""
     inside = [label for label in labels if label != OUTSIDE]
     return bool(inside) and all(_MARKED.fullmatch(label) for label in inside)
@@ -37,15 +37,15 @@ def marked(labels: Sequence[str]) -> bool:
 
 def types_of(labels: Sequence[str]) -> tuple[str, ...]:
     """Return the entity types in the labels, sorted."""
-    return tuple(sorted({_parts(label, marked(labels))[1] for label in labels} - {""}))
+    return tuple(sorted({_parts(label, have_entity_marks(labels))[1] for label in labels} - {""}))
 
 
-def entities(labels: Sequence[str], *, are_marked: bool = True) -> list[Entity]:
+def entities(labels: Sequence[str], *, have_marks: bool = True) -> list[Entity]:
     """Return the entities of one sentence."""
     spans: list[Entity] = []
     mark, kind, first = OUTSIDE, "", 0
     for place, label in enumerate([*labels, OUTSIDE]):
-        now, its_kind = _parts(label, are_marked) if place < len(labels) else (OUTSIDE, "")
+        now, its_kind = _parts(label, have_marks) if place < len(labels) else (OUTSIDE, "")
         if mark != OUTSIDE and _ends(mark, now, kind != its_kind):
             spans.append(Entity(kind, first, place - 1))
         if now != OUTSIDE and _begins(mark, now, kind != its_kind):
@@ -54,8 +54,8 @@ def entities(labels: Sequence[str], *, are_marked: bool = True) -> list[Entity]:
     return spans
 
 
-def _parts(label: str, are_marked: bool) -> tuple[str, str]:
-    if are_marked:
+def _parts(label: str, have_marks: bool) -> tuple[str, str]:
+    if have_marks:
         match = _MARKED.fullmatch(label)
         if match is None:
             return OUTSIDE, ""
@@ -75,7 +75,7 @@ def counts_of(
     predictions: Sequence[Sequence[str]],
     truth: Sequence[Sequence[str]],
     types: Sequence[str],
-    are_marked: bool,
+    have_marks: bool,
 ) -> Floats:
     """Return each sentence's contribution to the counts ``[n, 3 * types + 2]``.
 
@@ -84,7 +84,7 @@ def counts_of(
     index = {name: i for i, name in enumerate(types)}
     rows = np.zeros((len(truth), 3 * len(types) + 2))
     for row, ours, theirs in zip(rows, predictions, truth, strict=True):
-        predicted, is_there = (set(entities(x, are_marked=are_marked)) for x in (ours, theirs))
+        predicted, is_there = (set(entities(x, have_marks=have_marks)) for x in (ours, theirs))
         for part, group in enumerate((is_there, predicted, predicted & is_there)):
             for entity in group:
                 row[part * len(types) + index[entity.type]] += 1

@@ -16,29 +16,29 @@ from tailorbird.records import Score
 KS = (1, 3, 5, 10, 20, 50, 100)
 HEADLINE = "ndcg@10"
 
-Judged = Mapping[str, int]
+Grades = Mapping[str, int]
 """Grades by document; 0 and below: not relevant."""
 
 
-def recall(ranking: Sequence[str], grades: Judged, k: int) -> float:
+def recall(ranking: Sequence[str], grades: Grades, k: int) -> float:
     """Return the share of the relevant documents in the top `k`."""
     relevant = _relevant(grades)
     return len(relevant & set(ranking[:k])) / len(relevant) if relevant else 0.0
 
 
-def precision(ranking: Sequence[str], grades: Judged, k: int) -> float:
+def precision(ranking: Sequence[str], grades: Grades, k: int) -> float:
     """Return the share of the top `k` places with a relevant document."""
     return len(_relevant(grades) & set(ranking[:k])) / k
 
 
-def reciprocal_rank(ranking: Sequence[str], grades: Judged, k: int | None = None) -> float:
+def reciprocal_rank(ranking: Sequence[str], grades: Grades, k: int | None = None) -> float:
     """Return 1 / the rank of the first relevant document (its mean is MRR), 0 without one."""
     relevant = _relevant(grades)
     ranks = (rank for rank, name in enumerate(ranking[:k], start=1) if name in relevant)
     return 1 / next(ranks, float("inf"))
 
 
-def average_precision(ranking: Sequence[str], grades: Judged) -> float:
+def average_precision(ranking: Sequence[str], grades: Grades) -> float:
     """Return the mean of the precision at each relevant document (its mean is MAP)."""
     relevant = _relevant(grades)
     if not relevant:
@@ -51,7 +51,7 @@ def average_precision(ranking: Sequence[str], grades: Judged) -> float:
     return total / len(relevant)
 
 
-def ndcg(ranking: Sequence[str], grades: Judged, k: int) -> float:
+def ndcg(ranking: Sequence[str], grades: Grades, k: int) -> float:
     """Return the discounted gain of the first `k` over that of the best order (Järvelin 2002).
 
     >>> round(ndcg(["b", "a"], {"a": 1}, k=10), 4)  # the right one second: 1 / log2(3)
@@ -65,7 +65,7 @@ def ndcg(ranking: Sequence[str], grades: Judged, k: int) -> float:
 
 
 def rank_scores(
-    rankings: Sequence[Sequence[str]], grades: Sequence[Judged], ks: Sequence[int] = KS
+    rankings: Sequence[Sequence[str]], grades: Sequence[Grades], ks: Sequence[int] = KS
 ) -> dict[str, Floats]:
     """Return each query's scores ``[n]`` by name: ``ndcg@10``, ``recall@5``, ``mrr``, ``map`` ...
 
@@ -89,13 +89,13 @@ def mean_scores(each: Mapping[str, Floats], groups: Groups | None = None) -> dic
     return score_answers(each, groups=groups)
 
 
-def rank_of(ranking: Sequence[str], grades: Judged) -> int | None:
+def rank_of(ranking: Sequence[str], grades: Grades) -> int | None:
     """Return the rank of the first relevant document, from 1, or None."""
     relevant = _relevant(grades)
     return next((rank for rank, name in enumerate(ranking, start=1) if name in relevant), None)
 
 
-def _relevant(grades: Judged) -> set[str]:
+def _relevant(grades: Grades) -> set[str]:
     return {name for name, grade in grades.items() if grade > 0}
 
 

@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
-from tailorbird.models.load import described
+from tailorbird.models.load import config_folder
 from tailorbird.models.sentence_modules import plain_pooling, pool, read_modules, write_modules
 from tailorbird.records.tasks import NUMBERS
 
@@ -39,7 +39,7 @@ def encoder_of(shape: Any) -> Any:
 
 def pooling_of(config: ModelConfig) -> tuple[str, ...]:
     """Return a model's pooling modes; ``mean`` if its folder does not specify any."""
-    return read_modules(described(config), config.name).poolings
+    return read_modules(config_folder(config), config.name).poolings
 
 
 def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
@@ -50,7 +50,7 @@ def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
     Raises:
         UserError: The model cannot be found.
     """
-    folder = described(config)
+    folder = config_folder(config)
     pooling = plain_pooling(folder, config.name)
     if pooling is None:
         return None

@@ -45,7 +45,7 @@ def make_row(
     return rows_of(model, tokenizer, [prompt], sampling)[0]
 
 
-class Together:
+class RunningBatch:
     """Rows of one model that are generated at the same time.
 
     Args:

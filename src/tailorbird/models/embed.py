@@ -196,7 +196,7 @@ def open_embedder(config: ModelConfig, few: bool = False) -> Embedder:
 _NUMPY_POOLINGS = (("mean",), ("cls",))
 
 
-class Remembered:
+class VectorCache:
     """A cache of vectors: each text is embedded once.
 
     Args:

@@ -72,7 +72,7 @@ def fast_attention(model: Any, device: Device) -> Iterator[None]:
         text._attn_implementation = "sdpa"
 
 
-def roomy_cache(model: Any, tokens: int) -> Cache | None:
+def preallocated_cache(model: Any, tokens: int) -> Cache | None:
     """Return a preallocated cache of keys and values for `tokens` tokens a row, or None.
 
     None if a layer stores anything but all keys and values (windows, states), for which
@@ -84,11 +84,11 @@ def roomy_cache(model: Any, tokens: int) -> Cache | None:
     cache = DynamicCache(config=config.get_text_config())
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None
-    cache.layers = [RoomyLayer(tokens) for _ in cache.layers]
+    cache.layers = [PreallocatedLayer(tokens) for _ in cache.layers]
     return cache
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, written into preallocated memory."""
 
     def __init__(self, room: int) -> None:
@@ -248,7 +248,7 @@ def _joined_layers(model: Any) -> Iterator[None]:
     @wraps(plain)
     def forward(*args: Any, **inputs: Any) -> Any:
         cache = inputs.get("past_key_values")
-        if args or cache is None or any(type(one) is not RoomyLayer for one in cache.layers):
+        if args or cache is None or any(type(one) is not PreallocatedLayer for one in cache.layers):
             return plain(*args, **inputs)
         ids = inputs.get("input_ids")
         rows, places = (inputs["inputs_embeds"] if ids is None else ids).shape[:2]

@@ -20,7 +20,7 @@ from tailorbird.models.generation_inputs import (
     left_padded,
     ready_to_generate,
 )
-from tailorbird.models.stopping_and_sampling import AnswerRow, Ending, SeededDraw, Until
+from tailorbird.models.stopping_and_sampling import AnswerRow, Ending, MostRowsDone, SeededDraw
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,7 +105,7 @@ def generate(
     """
     from tailorbird.models.fast_decoding import fast_decoding
 
-    check_room(model, prompts, sampling)
+    check_prompts(model, prompts, sampling)
     rows = rows_of(model, tokenizer, prompts, sampling)
     progress = log.quiet_progress(title, len(rows), "answers")
     with progress as bar, ready_to_generate(model) as inner, fast_decoding(inner, device):
@@ -137,10 +137,10 @@ def stream(
 
     from tailorbird.models.fast_decoding import fast_decoding
 
-    check_room(model, [prompt], sampling)
+    check_prompts(model, [prompt], sampling)
     (row,) = rows_of(model, tokenizer, [prompt], sampling)
     pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
-    row.on_token = lambda: pieces.put(row.ending.sure_text(row.tokens))
+    row.on_token = lambda: pieces.put(row.ending.final_text(row.tokens))
 
     def write() -> None:
         try:
@@ -168,7 +168,7 @@ def stream(
         writer.join()
 
 
-def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
+def check_prompts(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
     """Check that every prompt has tokens, and room for an answer.
 
     Raises:
@@ -205,7 +205,7 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
 def rows_of(
     model: "nn.Module", tokenizer: Any, prompts: Sequence[np.ndarray], sampling: Sampling
 ) -> list[AnswerRow]:
-    """Return the answer row of each prompt; `check_room` must have passed."""
+    """Return the answer row of each prompt; `check_prompts` must have passed."""
     context = context_length(model) or np.inf
     ending = Ending(tokenizer, frozenset(sampling.end_ids), sampling.stop)
     draws = sampling.max_new_tokens if sampling.temperature > 0 else 0
@@ -242,7 +242,7 @@ def _write(
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    from tailorbird.models.fast_decoding import roomy_cache
+    from tailorbird.models.fast_decoding import preallocated_cache
 
     # No row may pass the model's last position, not even a complete one, since positions are looked
     # up for all rows.
@@ -263,10 +263,10 @@ def _write(
             width = inputs["attention_mask"].shape[1] + steps
             inner.generate(
                 **inputs,
-                past_key_values=roomy_cache(inner, width),
+                past_key_values=preallocated_cache(inner, width),
                 generation_config=settings,
                 logits_processor=LogitsProcessorList(drawing),
-                stopping_criteria=StoppingCriteriaList([Until(rows)]),
+                stopping_criteria=StoppingCriteriaList([MostRowsDone(rows)]),
             )
     except torch.OutOfMemoryError:
         if len(rows) == 1:

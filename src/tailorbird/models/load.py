@@ -104,7 +104,7 @@ def _checked(tokenizer: Any, name: str) -> Any:
     return tokenizer
 
 
-def described(config: ModelConfig) -> Path:
+def config_folder(config: ModelConfig) -> Path:
     """Return a folder with a model's small descriptive files, without its weights.
 
     Raises:

@@ -36,7 +36,7 @@ class Ending:
         starts = [start for start in (text.find(stop) for stop in self.stop) if start >= 0]
         return text[: min(starts)] if starts else text
 
-    def sure_text(self, tokens: Sequence[int]) -> str:
+    def final_text(self, tokens: Sequence[int]) -> str:
         """Return the text that is final: whole characters that begin no stop string."""
         text = self.text(tokens)
         return text[: len(text) - max((_overlap(text, stop) for stop in self.stop), default=0)]
@@ -138,7 +138,7 @@ class AnswerRow:
             self.on_token()
 
 
-class Until:
+class MostRowsDone:
     """Records each row's tokens, and ends a batch once at most a quarter of it is incomplete.
 
     Incomplete rows continue in a fuller batch, instead of computing complete ones for nothing. But

@@ -24,7 +24,7 @@ def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any
         UserError: It cannot be loaded.
     """
     with explained(model.name):
-        _check_room(kind, Path(source), model, options.get("config"))
+        _check_size(kind, Path(source), model, options.get("config"))
         arguments = {"output_loading_info": True} | options | hub_options(model)
         loaded, info = kind.from_pretrained(source, **arguments)
     keep_exact(loaded)
@@ -60,7 +60,7 @@ def check_numbers(folder: Path) -> None:
             raise _misshapen(folder, f"{path} has {key} {value:,}; the most allowed is {most:,}")
 
 
-def _check_room(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None:
+def _check_size(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None:
     """Refuse a local model that is much larger than its weights, the rest of which would be random.
 
     It is first built without memory, which takes some hundredths of a second.

@@ -10,7 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.classifier import headed_class, is_decoder
 from tailorbird.models.device import Device
-from tailorbird.models.load import Base, described
+from tailorbird.models.load import Base, config_folder
 from tailorbird.models.weights import explained, hub_options
 from tailorbird.records import TASKS, Target
 
@@ -86,7 +86,7 @@ def read_shape(model: ModelConfig) -> Shape:
     from transformers import AutoConfig, PreTrainedConfig
 
     file = Path(model.name).expanduser()
-    source = file if file.suffix == ".json" and file.is_file() else described(model)
+    source = file if file.suffix == ".json" and file.is_file() else config_folder(model)
     with explained(model.name):
         plain, _ = PreTrainedConfig.get_config_dict(source, **hub_options(model))
     _check_sizes(model.name, plain)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError, check_utf8
-from tailorbird.models.embed import Remembered
+from tailorbird.models.embed import VectorCache
 from tailorbird.rag.checked_answer import (
     Drafter,
     Extractive,
@@ -47,7 +47,7 @@ class Answerer:
 
     def __post_init__(self) -> None:
         self.retriever = Retriever(self.kb, self.config.retrieve)
-        self._read = Remembered(self._embed_read)
+        self._read = VectorCache(self._embed_read)
         self._drafter: Drafter = (
             Prompted(self.writer)
             if self.writer is not None

@@ -17,7 +17,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config.schema import ServeConfig
-from tailorbird.models.continuous_batching import Together, make_row
+from tailorbird.models.continuous_batching import RunningBatch, make_row
 from tailorbird.models.generate import Sampling
 from tailorbird.models.stopping_and_sampling import AnswerRow, TokenOdds
 from tailorbird.processes import choose_threads
@@ -78,7 +78,7 @@ class QueuedAnswer:
 
 def _snapshot(row: AnswerRow, done: bool = False) -> AnswerState:
     """Return the state of an answer."""
-    text = row.text if done else row.ending.sure_text(row.tokens)
+    text = row.text if done else row.ending.final_text(row.tokens)
     odds = [one for one in row.odds if one.token not in row.ending.ids]
     return AnswerState(text, len(row.tokens), row.ended, done, odds)
 
@@ -188,7 +188,7 @@ class GenerationQueue(SupervisedQueue):
     # --- the worker ---------------------------------------------------------------------------
 
     def _work(self, worker: QueueWorker) -> None:
-        together = Together(self._model, self._device)
+        together = RunningBatch(self._model, self._device)
         most = choose_threads().count
         threads = StepThreads(most if self._device.kind == "cpu" else 1)
         while True:
@@ -205,7 +205,7 @@ class GenerationQueue(SupervisedQueue):
                     threads.note(count, seconds)
                     self._step += _SMOOTHING * (seconds - self._step)
                 else:
-                    together = Together(self._model, self._device)
+                    together = RunningBatch(self._model, self._device)
             with self._changed:
                 if worker.replaced:
                     return
@@ -233,7 +233,7 @@ class GenerationQueue(SupervisedQueue):
             worker.beat += sum(len(chat.row.prompt) for chat in joining) / _SLOWEST_PROMPT
             return joining
 
-    def _join(self, together: Together, joining: list[QueuedAnswer]) -> None:
+    def _join(self, together: RunningBatch, joining: list[QueuedAnswer]) -> None:
         """Start answers together; if that fails, one by one, so that only the faulty ones fail."""
         pairs = [(chat.row, chat.sampling) for chat in joining]
         if len(joining) > 1:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.models.continuous_batching import Together
+from tailorbird.models.continuous_batching import RunningBatch
 from tailorbird.processes import choose_threads
 from tailorbird.records import Answer, Passage
 from tailorbird.serve.batch_queue import BatchQueue
@@ -179,7 +179,7 @@ class ModelRegistry:
 
     def _generation_queue(self, name: str, writer: Any) -> GenerationQueue:
         a = writer.answering
-        if not Together(a.model, a.device).possible:
+        if not RunningBatch(a.model, a.device).possible:
             raise UserError(
                 f"{name} keeps a recurrent state instead of keys and values per token: answers "
                 "cannot be generated in one batch",

@@ -72,7 +72,7 @@ class Task(ABC):
         """Return the training settings of an arm, defaults filled in, without loading its model."""
 
     @property
-    def judged_by(self) -> str:
+    def validation_metric(self) -> str:
         """The metric of the validation score."""
         return self.spec.headline
 

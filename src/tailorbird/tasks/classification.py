@@ -26,7 +26,7 @@ from tailorbird.records import (
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.head_base import MOST_ERRORS, HeadTask, Runs
 from tailorbird.tasks.head_scoring import load_probabilities
-from tailorbird.tasks.predictions import Prediction, shown_probabilities
+from tailorbird.tasks.predictions import Prediction, top_probabilities
 
 if TYPE_CHECKING:
     from tailorbird.models.head_logits import Predicted
@@ -82,7 +82,7 @@ class Classification(HeadTask):
         return {
             "predicted": target.labels[best],
             "confidence": round(float(outputs[best]), 6),
-            "probabilities": shown_probabilities(outputs, target.labels),
+            "probabilities": top_probabilities(outputs, target.labels),
         }
 
     def prediction(

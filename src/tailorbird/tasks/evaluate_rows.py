@@ -20,7 +20,7 @@ from tailorbird.tasks.base import Task
 from tailorbird.tasks.generative_base import GenerativeTask
 from tailorbird.tasks.generative_scoring import (
     AnswerScores,
-    Marked,
+    ArmOutputs,
     answer_test,
     prediction_rows,
     samples,
@@ -43,7 +43,7 @@ from tailorbird.tasks.registry import generative_task
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluation:
     """A run's scores on other data than its own test."""
 
     split: Split
@@ -54,7 +54,7 @@ class Evaluated:
 
 def evaluate_rows(
     task: Task, predictor: Any, arm: ArmReport, rows: Loaded, metric: str | None
-) -> Evaluated:
+) -> Evaluation:
     """Predict labelled rows with a loaded run, and score it.
 
     Raises:
@@ -67,7 +67,7 @@ def evaluate_rows(
 
 def _evaluate_writing(
     task: GenerativeTask, predictor: Any, arm: ArmReport, loaded: Loaded, metric: str | None
-) -> Evaluated:
+) -> Evaluation:
     if loaded.task != task.name:
         raise UserError(
             f"{loaded.path} holds {loaded.task}, but the run {predictor.name} was trained on "
@@ -80,14 +80,14 @@ def _evaluate_writing(
     losses = (
         None if predictor.shows_examples else token_losses(predictor.answering, tokens, "losses")
     )
-    test = task.all_asked(split, tokens)
+    test = task.all_prompts(split, tokens)
     answers = None
     if len(test.questions):
         own = str(predictor.config.evaluate.metric)
         scoring = _scoring(predictor.test_file, metric, own, test.questions)
         test = replace(test, scoring=scoring, max_new_tokens=predictor.longest)
         answers = _answers(predictor, test, rows)
-    values = values_of(Marked(answers, losses, None), test)
+    values = values_of(ArmOutputs(answers, losses, None), test)
     arm = replace(
         arm,
         test=test_scores(values),
@@ -97,7 +97,7 @@ def _evaluate_writing(
         notes=tuple(finding.message for finding in tokens.findings),
     )
     predictions = list(prediction_rows(test, answers))
-    return Evaluated(
+    return Evaluation(
         split, arm, test.headline, lambda folder: folder.write_rows(PREDICTIONS, predictions)
     )
 
@@ -133,7 +133,7 @@ def _answers(predictor: Any, test: AnswerTest, rows: Sequence[Example]) -> Answe
     return score_outputs([output.text for output in outputs], test.questions, test.scoring)
 
 
-def _evaluate_head(task: HeadTask, predictor: Any, arm: ArmReport, loaded: Loaded) -> Evaluated:
+def _evaluate_head(task: HeadTask, predictor: Any, arm: ArmReport, loaded: Loaded) -> Evaluation:
     split = _as_test(loaded, predictor)
     target = replace(predictor.target, labels=split.labels)
     texts = [as_read(example) for example in split.test]
@@ -142,7 +142,7 @@ def _evaluate_head(task: HeadTask, predictor: Any, arm: ArmReport, loaded: Loade
     seconds = time.perf_counter() - began
     arm = replace(arm, cost=Cost(predict_ms_per_example=1000 * seconds / len(texts)))
     arm = score_arm(arm, None, outputs, split, 0, target)
-    return Evaluated(
+    return Evaluation(
         split,
         arm,
         task.spec.headline,

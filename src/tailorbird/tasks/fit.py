@@ -38,14 +38,14 @@ class TaskFit(ABC):
     """A model to train, and its scoring afterwards.
 
     Attributes:
-        kept_by: The criterion of the best validation, as arguments of `TrainJob`.
+        best_criterion: The criterion of the best validation, as arguments of `TrainJob`.
     """
 
     base: Base
     model: "nn.Module"
     limit: int
     settings: "Settings"
-    kept_by: Mapping[str, Any] = MappingProxyType({})
+    best_criterion: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, job: ArmJob) -> None:
         self.job = job
@@ -80,7 +80,7 @@ class TaskFit(ABC):
         from tailorbird.train.loop import train
 
         job = self.job
-        check_room(self.model, job)
+        check_disk_space(self.model, job)
         with crew(job.config.train.processes) as ranks:
             started = time.monotonic()
             parts = (job.name, job.config, job.split, job.folder.path)
@@ -106,7 +106,7 @@ class TaskFit(ABC):
             observe=job.observe,
             ranks=ranks,
             shard=job.config.train.shard,
-            **self.kept_by,
+            **self.best_criterion,
         )
 
     def save(self, place: RunFolder | None = None) -> int:
@@ -117,7 +117,7 @@ class TaskFit(ABC):
             self.base.tokenizer.save_pretrained(folder)
         return place.size_bytes(MODEL)
 
-    def described(self) -> dict[str, Any]:
+    def report_settings(self) -> dict[str, Any]:
         """Return the settings of the arm for the report."""
         config = self.job.config
         return {
@@ -255,7 +255,7 @@ def check_sharding(config: Config, precision: str = "") -> None:
         raise UserError("train.shard does not work with model.precision=fp16", "use bf16 or fp32")
 
 
-def check_room(model: "nn.Module", job: ArmJob) -> None:
+def check_disk_space(model: "nn.Module", job: ArmJob) -> None:
     """Check that the training's files fit the disk.
 
     Raises:

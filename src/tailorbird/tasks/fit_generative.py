@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class GenerativeFit(TaskFit):
     """A trained generative arm, or continued pre-training; see `TaskFit`."""
 
-    kept_by = MappingProxyType({"keep": "loss"})
+    best_criterion = MappingProxyType({"keep": "loss"})
 
     def __init__(self, task: GenerativeTask, job: ArmJob, *, scored: bool) -> None:
         from tailorbird.train.settings import resolve_generative
@@ -45,7 +45,7 @@ class GenerativeFit(TaskFit):
         self.parts = task.encode_parts(split, base, self.limit, config)
         if scored:
             # Done before the method is attached, since the base model computes the reference loss.
-            _show(self.parts.train, job)
+            _preview_once(self.parts.train, job)
             self.test = task.test(split, self.parts, config, reading_limit(base))
             self.answering = Answering(base.model, base.tokenizer, self.device, self.limit, config)
             self.reference = Reference.of(self.answering, job.folder.run)
@@ -91,11 +91,11 @@ class GenerativeFit(TaskFit):
         )  # fmt: skip
 
 
-def _show(train: Tokens, job: ArmJob) -> None:
+def _preview_once(train: Tokens, job: ArmJob) -> None:
     """Print once per run which tokens are trained, and save that for the report."""
     run = job.folder.run
     if not run.file(SHOWN).is_file():
-        tell_shown(train.samples)
+        print_training_preview(train.samples)
         run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.samples])
 
 
@@ -106,7 +106,7 @@ _TITLE = "What the model is trained to write"
 _TRAINED, _IGNORED = "bold green", "dim"
 
 
-def tell_shown(samples: Sequence[Sequence[Piece]]) -> None:
+def print_training_preview(samples: Sequence[Sequence[Piece]]) -> None:
     """Print some training sequences; trained parts are green, or [[bracketed]] without colours."""
     if not samples:
         return

@@ -45,7 +45,7 @@ class HeadFit(TaskFit):
         self.truth = task.truths(split.validation, self.target)
         self.notes += [*self.base.notes, *(self._truncation() if scored else ())]
         self.settings = head_settings(job.config, self.method, split, self.target)
-        self.kept_by = {"figure": task.spec.headline}
+        self.best_criterion = {"figure": task.spec.headline}
         self.loss: Any = None
 
     def work(self) -> "LabelWork":
@@ -94,10 +94,10 @@ class HeadFit(TaskFit):
         )
         return save_scored(replace(report, cost=cost), self.job, self.arrays, self.target)
 
-    def described(self) -> dict[str, Any]:
-        """See `TaskFit.described`."""
+    def report_settings(self) -> dict[str, Any]:
+        """See `TaskFit.report_settings`."""
         how = "bi-encoder" if self.target.bi_encoder else "cross-encoder"
-        return super().described() | ({"pairs": how} if self.target.pairs else {})
+        return super().report_settings() | ({"pairs": how} if self.target.pairs else {})
 
     def _predicted(self, model: Any, encoded: Encoded, title: str = "") -> Any:
         pad = self.base.tokenizer.pad_token_id

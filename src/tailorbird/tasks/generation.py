@@ -49,8 +49,8 @@ class TextGeneration(GenerativeTask):
         length = answer_length(parts.train)
         return AnswerTest(questions, parts.test, scoring, length, notes)
 
-    def all_asked(self, split: Split, test: Tokens) -> AnswerTest:
-        """See `GenerativeTask.all_asked`."""
+    def all_prompts(self, split: Split, test: Tokens) -> AnswerTest:
+        """See `GenerativeTask.all_prompts`."""
         return AnswerTest(prompt_set_of(test, split.test), test, None, 0)
 
 

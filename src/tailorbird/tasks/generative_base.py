@@ -60,7 +60,7 @@ class GenerativeTask(Task):
         """
 
     @abstractmethod
-    def all_asked(self, split: Split, test: Tokens) -> AnswerTest:
+    def all_prompts(self, split: Split, test: Tokens) -> AnswerTest:
         """Return all prompts of the test part, unscored; none if the task has none."""
 
     def encode_parts(
@@ -108,7 +108,7 @@ class GenerativeTask(Task):
         return resolve_generative(config, method, len(split.train), hidden_size(config.model))
 
     @property
-    def judged_by(self) -> str:
+    def validation_metric(self) -> str:
         """The loss, since generating answers in each validation would take too long."""
         return "loss"
 

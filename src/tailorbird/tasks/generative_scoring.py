@@ -184,7 +184,7 @@ def _records(
 
 
 @dataclass(frozen=True)
-class Marked:
+class ArmOutputs:
     """An arm's answers with their scores and losses.
 
     Attributes:
@@ -224,7 +224,7 @@ def score_and_save(
     """Run the whole test, and write report and answers to the arm's folder."""
     losses = token_losses(answering, test.sequences, f"{job.name}: losses")
     scored = test.scoring is not None
-    marked = Marked(
+    marked = ArmOutputs(
         answers=answer_test(answering, test, f"{job.name}: test", losses) if scored else None,
         test=losses,
         validation=validated or token_losses(answering, validation),
@@ -243,7 +243,7 @@ def score_and_save(
     return finish_arm(report, job, test, marked)
 
 
-def finish_arm(report: ArmReport, job: ArmJob, test: AnswerTest, marked: Marked) -> ArmReport:
+def finish_arm(report: ArmReport, job: ArmJob, test: AnswerTest, marked: ArmOutputs) -> ArmReport:
     """Return the arm's report with its scores, and write its files."""
     values = values_of(marked, test)
     by_row = {example.row: example for example in job.split.test}
@@ -293,7 +293,7 @@ def _checked(test: AnswerTest) -> int:
     return min(ANSWERED_AGAIN, len(test.questions))
 
 
-def values_of(marked: Marked, test: AnswerTest) -> dict[str, np.ndarray]:
+def values_of(marked: ArmOutputs, test: AnswerTest) -> dict[str, np.ndarray]:
     """Return per-example arrays: each metric by name, and the losses of test sequences."""
     values: dict[str, np.ndarray] = {}
     if marked.answers is not None:

@@ -13,7 +13,7 @@ from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.models.linear_fit import fit_labels
 from tailorbird.records import TASKS, ArmReport, ClassScore, Example, Neighbour, Score, Target
 from tailorbird.tasks.head_base import HeadTask, Runs, worst
-from tailorbird.tasks.predictions import LabelSet, shown_probabilities
+from tailorbird.tasks.predictions import LabelSet, top_probabilities
 
 
 class Multilabel(HeadTask):
@@ -84,7 +84,7 @@ class Multilabel(HeadTask):
         few = max(5, len(labels))
         return {
             "predicted": list(labels),
-            "probabilities": shown_probabilities(outputs, target.labels, few),
+            "probabilities": top_probabilities(outputs, target.labels, few),
         }
 
     def prediction(

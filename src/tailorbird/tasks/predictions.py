@@ -79,9 +79,7 @@ class GeneratedText:
 Answer = Prediction | LabelSet | Value | Tagged
 
 
-def shown_probabilities(
-    outputs: np.ndarray, labels: Sequence[str], few: int = 5
-) -> dict[str, float]:
+def top_probabilities(outputs: np.ndarray, labels: Sequence[str], few: int = 5) -> dict[str, float]:
     """Return the labels' probabilities, most likely first; of many labels only `few`."""
     order = np.argsort(-outputs, kind="stable")
     first = order[: len(labels) if len(labels) <= _ALL_LABELS else few]

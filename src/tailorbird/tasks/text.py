@@ -30,10 +30,10 @@ class PlainText(GenerativeTask):
 
     def test(self, split: Split, parts: EncodedSplit, config: "Config", reads: int) -> AnswerTest:
         """See `GenerativeTask.test`."""
-        return self.all_asked(split, parts.test)
+        return self.all_prompts(split, parts.test)
 
-    def all_asked(self, split: Split, test: Tokens) -> AnswerTest:
-        """See `GenerativeTask.all_asked`."""
+    def all_prompts(self, split: Split, test: Tokens) -> AnswerTest:
+        """See `GenerativeTask.all_prompts`."""
         return AnswerTest(prompt_set_of(test, split.test).take(np.arange(0)), test, None, 0)
 
 

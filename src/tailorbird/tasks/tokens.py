@@ -105,7 +105,9 @@ class TokenClassification(HeadTask):
         spans: list[dict[str, str | int]] = [
             {"type": e.type, "text": " ".join(words[e.first : e.last + 1])}
             | {"first": e.first, "last": e.last}
-            for e in (entities.entities(labels) if entities.marked(target.labels) else [])
+            for e in (
+                entities.entities(labels) if entities.have_entity_marks(target.labels) else []
+            )
         ]
         return Tagged(words, labels, tuple(map(float, outputs.max(axis=1))), tuple(spans))
 
@@ -119,8 +121,8 @@ class TokenClassification(HeadTask):
             examples,
             self.losses(outputs, truth, target),
             lambda i: labels[i] != list(examples[i].labels),
-            lambda i: shown_entities(examples[i].words, examples[i].labels, target),
-            lambda i: shown_entities(examples[i].words, labels[i], target),
+            lambda i: entities_text(examples[i].words, examples[i].labels, target),
+            lambda i: entities_text(examples[i].words, labels[i], target),
         )
         return replace(report, errors=errors)
 
@@ -210,12 +212,12 @@ def _counts(outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarra
         _by_sentence(ids, truth, target) for ids in (outputs.argmax(axis=1), truth[:, 1])
     )
     types = entities.types_of(target.labels)
-    return entities.counts_of(answers, right, types, entities.marked(target.labels))
+    return entities.counts_of(answers, right, types, entities.have_entity_marks(target.labels))
 
 
-def shown_entities(words: Sequence[str], labels: Sequence[str], target: Target) -> str:
+def entities_text(words: Sequence[str], labels: Sequence[str], target: Target) -> str:
     """Format a sentence's entities: ``Angela Merkel (PER); Berlin (LOC)``."""
-    if not entities.marked(target.labels):
+    if not entities.have_entity_marks(target.labels):
         return " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
     spans = entities.entities(labels)
     texts = [f"{' '.join(words[e.first : e.last + 1])} ({e.type})" for e in spans]

@@ -26,7 +26,7 @@ from tailorbird.runs.checked_files import damaged
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 _STUDY, _TRIALS = "study.db", "trials"
-_ASKED, _SECONDS, _WHY = "asked", "seconds", "why"
+_CONFIGURED, _SECONDS, _WHY = "asked", "seconds", "why"
 # With fewer, a trial has nothing to be compared with.
 _TRIALS_BEFORE_PRUNING, _VALIDATIONS_BEFORE_PRUNING = 4, 2
 
@@ -85,7 +85,9 @@ class Study:
             if not study.trials:
                 fits = all(_holds(values, defaults.get(k)) for k, values in self.space.items())
                 first = {name: defaults[name] for name in self.space} if fits else {}
-                study.enqueue_trial(first, user_attrs={_ASKED: "inside" if fits else "outside"})
+                study.enqueue_trial(
+                    first, user_attrs={_CONFIGURED: "inside" if fits else "outside"}
+                )
 
     @contextmanager
     def claim(self) -> Iterator[Draw | None]:
@@ -93,7 +95,7 @@ class Study:
         with ExitStack() as locks:
             with self.folder.locked(wait=True):
                 draw = self._abandoned(locks) or self._new(locks)
-            if draw is not None and draw.trial.user_attrs.get(_ASKED) != "outside":
+            if draw is not None and draw.trial.user_attrs.get(_CONFIGURED) != "outside":
                 # After releasing the lock, which a slow sampler would hold for long.
                 draw.values = {name: self._suggest(draw.trial, name) for name in self.space}
             yield draw
@@ -151,7 +153,7 @@ class Study:
                     score=None if value is None else better * value,
                     seconds=float(trial.user_attrs.get(_SECONDS, 0.0)),
                     seen=tuple((number, better * value) for number, value in scores),
-                    asked=_ASKED in trial.user_attrs,
+                    asked=_CONFIGURED in trial.user_attrs,
                     why=str(trial.user_attrs.get(_WHY, "")),
                 )
             )
@@ -250,7 +252,7 @@ class Study:
         return self._draw(trial)
 
     def _draw(self, trial: Any) -> Draw:
-        default = _ASKED in trial.user_attrs
+        default = _CONFIGURED in trial.user_attrs
         return Draw(trial.number, {}, default, self.place(trial.number), trial)
 
     def _suggest(self, trial: Any, name: str) -> Any:

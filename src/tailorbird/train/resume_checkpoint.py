@@ -24,7 +24,7 @@ from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 from tailorbird.train.randomness import restore_random, seed_rank
 
 _WEIGHTS, _STATE, _SUMS = "weights.safetensors", "state.pt", "sha256.json"
-_KEPT = 2
+_MOST_CHECKPOINTS = 2
 
 
 @dataclass
@@ -230,7 +230,7 @@ class Checkpoints:
 
     def _drop_old(self) -> None:
         """Delete all but the last two checkpoints, and best weights that neither refers to."""
-        for path in self._all()[_KEPT:]:
+        for path in self._all()[_MOST_CHECKPOINTS:]:
             shutil.rmtree(path, ignore_errors=True)
         needed = {self._best[0]} if self._best else set()
         for path in self._all():

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings, strategies as st
 
-from tailorbird.arms.question_arms.registry import chosen_arms
+from tailorbird.arms.question_arms.registry import select_arms
 from tailorbird.arms.registry import arm_names
 from tailorbird.config import METHODS, Config, check_method, dump_config, for_arm, load_config
 from tailorbird.config.method import MethodConfig, method_spec
@@ -156,7 +156,7 @@ def test_arms_run_once_in_a_fixed_order() -> None:
         with pytest.raises(UserError, match="no arm 'lorra'.*did you mean 'lora'"):
             _with_arms(unknown, task)
     with pytest.raises(UserError, match="no arm 'rga'.*did you mean 'rag'"):
-        chosen_arms(["rga"])
+        select_arms(["rga"])
     with pytest.raises(UserError, match="at least one arm"):
         load_config(None, [], {"compare.methods": []})
 

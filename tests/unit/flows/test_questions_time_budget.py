@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tailorbird.arms.question_arms.registry import chosen_arms
+from tailorbird.arms.question_arms.registry import select_arms
 from tailorbird.config import Config, load_config
 from tailorbird.flows.questions import time_budget
 from tailorbird.flows.questions.time_budget import within_budget
 
-ARMS = chosen_arms(None)
+ARMS = select_arms(None)
 
 
 def config(**flags: Any) -> Config:
@@ -56,4 +56,4 @@ def test_what_was_said_stays() -> None:
 def test_arms_without_a_model_need_no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_budget, "reading_rate", None)
     asked = config(**{"compare.budget_minutes": 1})
-    assert within_budget(asked, chosen_arms(["quote", "nearest"]), 2000) == (asked, ())
+    assert within_budget(asked, select_arms(["quote", "nearest"]), 2000) == (asked, ())

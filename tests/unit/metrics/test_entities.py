@@ -25,7 +25,7 @@ def drawn(n: int = 200, seed: int = 0) -> tuple[list[list[str]], list[list[str]]
 def counts(said: list[list[str]], truth: list[list[str]]) -> np.ndarray:
     """Count by the types and marks of all labels that occur."""
     every = sorted({label for sentence in (*truth, *said) for label in sentence})
-    return scoring.counts_of(said, truth, scoring.types_of(every), scoring.marked(every))
+    return scoring.counts_of(said, truth, scoring.types_of(every), scoring.have_entity_marks(every))
 
 
 def test_entities_are_seqevals() -> None:
@@ -83,6 +83,6 @@ def test_what_an_entity_is(labels: str, found: list[tuple[str, int, int]]) -> No
 
 def test_words_without_marks_are_entities_each() -> None:
     truth, said = [["NOUN", "VERB", "NOUN"]], [["NOUN", "NOUN", "NOUN"]]
-    assert not scoring.marked(["NOUN", "VERB"])
+    assert not scoring.have_entity_marks(["NOUN", "VERB"])
     found = scoring.score_all([counts(said, truth)])
     assert found["entity_f1"].value == found["word_accuracy"].value == pytest.approx(2 / 3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tailorbird.errors import UserError
-from tailorbird.models.continuous_batching import Together, make_row
+from tailorbird.models.continuous_batching import RunningBatch, make_row
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, generate
 
@@ -47,7 +47,7 @@ def test_answers_are_those_of_each_row_alone(writer: tuple[Any, Any]) -> None:
         generate(model, tokenizer, [prompt], sampling, device)[0]
         for prompt, (_, sampling) in zip(prompts, PROMPTS, strict=True)
     ]
-    together = Together(model, device)
+    together = RunningBatch(model, device)
     rows = []
     for prompt, (_, sampling) in zip(prompts, PROMPTS, strict=True):
         row = make_row(model, tokenizer, prompt, sampling)
@@ -80,7 +80,7 @@ def test_a_row_that_is_abandoned_leaves_before_the_next_token(models: Any) -> No
     folder = models("llama")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
     tokenizer, device = AutoTokenizer.from_pretrained(folder), choose("cpu", "fp32")
-    together = Together(model, device)
+    together = RunningBatch(model, device)
     sampling = Sampling(20)
     rows = [make_row(model, tokenizer, ids_of(tokenizer, t), sampling) for t in ("soup", "a race")]
     together.join(*((row, sampling) for row in rows))
@@ -111,4 +111,4 @@ def test_a_model_that_keeps_a_state_is_not_written_together() -> None:
 
     config = MambaConfig(vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=1)
     device = choose("cpu", "fp32")
-    assert not Together(MambaForCausalLM(config), device).possible
+    assert not RunningBatch(MambaForCausalLM(config), device).possible

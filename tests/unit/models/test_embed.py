@@ -12,7 +12,7 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
-from tailorbird.models.embed import Embedder, Remembered, choose_embedder
+from tailorbird.models.embed import Embedder, VectorCache, choose_embedder
 
 TEXTS = [text for text, _ in tiny.rows()[:20]] + ["", "word " * 700, "Ünïcödé — 漢字 🙂"]
 
@@ -94,7 +94,7 @@ def test_what_is_met_again_is_embedded_once() -> None:
         asked.append(list(texts))
         return np.asarray([[len(text)] for text in texts], dtype=np.float32)
 
-    read = Remembered(lengths, most=4)
+    read = VectorCache(lengths, most=4)
     assert read(["a", "bbb", "a"]).ravel().tolist() == [1, 3, 1]
     assert read(["bbb", "cc"]).ravel().tolist() == [3, 2]
     assert asked == [["a", "bbb"], ["cc"]]

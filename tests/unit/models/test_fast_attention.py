@@ -9,7 +9,7 @@ from transformers import LlamaConfig, MistralConfig, T5Config
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tailorbird.models.device import choose
-from tailorbird.models.fast_decoding import attention, fast_attention, roomy_cache
+from tailorbird.models.fast_decoding import attention, fast_attention, preallocated_cache
 
 LAYER: Any = SimpleNamespace(training=False, is_causal=True, num_key_value_groups=3)
 HEADS, GROUPS, SIZE = 6, 2, 8
@@ -63,7 +63,7 @@ def test_tokens_that_look_ahead_are_left_to_torch() -> None:
 
 def test_the_cache_holds_what_was_read_and_grows_when_the_room_was_too_small() -> None:
     model = SimpleNamespace(config=LlamaConfig(num_hidden_layers=2))
-    cache = roomy_cache(model, 5)
+    cache = preallocated_cache(model, 5)
     assert cache is not None and len(cache.layers) == 2
     _, key, value = states(3, 9, 9, torch.float32)
     for first, past in ((0, 4), (4, 5), (5, 6), (6, 9)):
@@ -77,7 +77,7 @@ def test_the_cache_holds_what_was_read_and_grows_when_the_room_was_too_small() -
 
 @pytest.mark.parametrize("config", [T5Config(), MistralConfig(sliding_window=8)])
 def test_models_that_keep_something_else_get_transformers_own_cache(config: Any) -> None:
-    assert roomy_cache(SimpleNamespace(config=config), 5) is None
+    assert preallocated_cache(SimpleNamespace(config=config), 5) is None
 
 
 def test_a_model_told_to_attend_otherwise_does() -> None:

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tailorbird.models import fast_decoding as decode
 from tailorbird.models.bf16_linear import reordered
 from tailorbird.models.device import Device
-from tailorbird.models.fast_decoding import fast_attention, fast_decoding, roomy_cache
+from tailorbird.models.fast_decoding import fast_attention, fast_decoding, preallocated_cache
 
 BF16 = Device("cpu", "bf16", "")
 
@@ -43,7 +43,7 @@ def logits_of(
     if embedded:
         inputs = {"inputs_embeds": model.get_input_embeddings()(ids)}
     with torch.no_grad(), BF16.autocast(), fast_attention(model, BF16), ready(model, BF16):
-        cache = roomy_cache(model, width + 2)  # too little room: it grows
+        cache = preallocated_cache(model, width + 2)  # too little room: it grows
         found = []
         for step in range(5):
             places = (mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -76,10 +76,10 @@ def test_the_model_and_the_threads_are_left_as_they_were(monkeypatch: pytest.Mon
         # Without our memory of keys and values transformers' own forward runs.
         assert model(torch.tensor([[3, 4]])).logits.dtype == torch.float32
         assert model.forward != plain and torch.get_num_threads() == threads
-        assert model(input_ids=torch.tensor([[3]]), past_key_values=roomy_cache(model, 4))
+        assert model(input_ids=torch.tensor([[3]]), past_key_values=preallocated_cache(model, 4))
         assert torch.get_num_threads() == 1
         monkeypatch.setattr(decode, "_ONE_THREAD", 10)
-        assert model(input_ids=torch.tensor([[3]]), past_key_values=roomy_cache(model, 4))
+        assert model(input_ids=torch.tensor([[3]]), past_key_values=preallocated_cache(model, 4))
         assert torch.get_num_threads() == threads
         raise KeyError
     assert model.forward == plain and torch.get_num_threads() == threads

@@ -13,7 +13,7 @@ from tailorbird.config.schema import GenerateConfig
 from tailorbird.errors import UserError
 from tailorbird.models import generate as room
 from tailorbird.models.device import choose
-from tailorbird.models.generate import Sampling, check_room, generate, sampling_of, stream
+from tailorbird.models.generate import Sampling, check_prompts, generate, sampling_of, stream
 from tailorbird.models.generation_inputs import context_length, left_padded, virtual_tokens
 
 Writer = Callable[..., Any]
@@ -225,7 +225,7 @@ def test_prompts_without_room_or_words_are_refused(writer: Writer) -> None:
     ):
         generate(model, base.tokenizer, prompts(500, (5, 128, 130)), Sampling(4), CPU)
     with pytest.raises(UserError, match=r"prompt 2 of 2 is empty"):
-        check_room(model, [*prompts(500, (5,)), np.empty(0, dtype=np.int32)], Sampling(4))
+        check_prompts(model, [*prompts(500, (5,)), np.empty(0, dtype=np.int32)], Sampling(4))
     assert generate(model, base.tokenizer, [], Sampling(4), CPU) == []
     _, tuned = writer("gpt2", "prompt")
     with pytest.raises(UserError, match=r"has 123 tokens and the model reads at most 123"):

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 import tiny
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, warpers
-from tailorbird.models.stopping_and_sampling import AnswerRow, Ending, SeededDraw, Until
+from tailorbird.models.stopping_and_sampling import AnswerRow, Ending, MostRowsDone, SeededDraw
 
 NO_CHANCES = np.empty(0)
 
@@ -40,7 +40,7 @@ def by_fallback() -> Any:
 
 def told(ending: Ending, tokens: list[int]) -> list[str]:
     """Return what is sure after each token."""
-    return [ending.sure_text(tokens[: i + 1]) for i in range(len(tokens))]
+    return [ending.final_text(tokens[: i + 1]) for i in range(len(tokens))]
 
 
 @pytest.mark.parametrize("make", [by_bytes, by_fallback], ids=["bytes", "fallback"])
@@ -72,7 +72,7 @@ def test_what_was_told_is_never_taken_back(spelt: list[int], stop: str) -> None:
         row.take(token)
         if row.done:
             break
-        sure = ending.sure_text(row.tokens)
+        sure = ending.final_text(row.tokens)
         assert sure.startswith(shown)
         shown = sure
     assert row.text.startswith(shown)
@@ -123,7 +123,7 @@ def test_a_batch_ends_when_three_quarters_are_done() -> None:
         ending = Ending(by_bytes(), frozenset({9}), ())
         rows = [AnswerRow(i, np.asarray([1]), 5, ending, NO_CHANCES) for i in range(count)]
         last = torch.tensor([[9 if i < finished else 8] for i in range(count)])
-        return Until(rows)(last, None).tolist()
+        return MostRowsDone(rows)(last, None).tolist()
 
     assert after(8, 5) == [True] * 5 + [False] * 3
     assert after(8, 6) == [True] * 8

@@ -13,7 +13,7 @@ from tailorbird.arms.question_arms.prompts import (
     target,
 )
 from tailorbird.arms.question_arms.records import Item, PromptPassage
-from tailorbird.arms.question_arms.registry import TABLE, chosen_arms
+from tailorbird.arms.question_arms.registry import TABLE, select_arms
 from tailorbird.config.knowledge import RaftConfig
 
 GOLD = PromptPassage(
@@ -97,8 +97,8 @@ def test_questions_without_an_answer_count_among_the_rows_without_the_passage() 
 
 def test_arms_by_method_or_by_name_and_those_whose_weights_they_take() -> None:
     untrained = ["nearest", "quote", "base", "few_shot", "rag", "oracle"]
-    assert [a.name for a in chosen_arms(None)] == [*untrained, "lora", "rag+lora", "raft+lora"]
-    assert [a.name for a in chosen_arms(["full"])][6:] == ["full", "rag+full", "raft+full"]
-    assert len(chosen_arms(["all"])) == len(TABLE)
-    assert [a.name for a in chosen_arms(["rag", "rag+lora"])] == ["rag", "lora", "rag+lora"]
+    assert [a.name for a in select_arms(None)] == [*untrained, "lora", "rag+lora", "raft+lora"]
+    assert [a.name for a in select_arms(["full"])][6:] == ["full", "rag+full", "raft+full"]
+    assert len(select_arms(["all"])) == len(TABLE)
+    assert [a.name for a in select_arms(["rag", "rag+lora"])] == ["rag", "lora", "rag+lora"]
     assert [a.name for a in TABLE.values() if a.uses_gold] == ["oracle"]

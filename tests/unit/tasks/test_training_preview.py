@@ -3,7 +3,7 @@
 from rich.cells import cell_len
 
 from tailorbird.records import Piece
-from tailorbird.tasks.fit_generative import LINES, WIDTH, lines_of, tell_shown
+from tailorbird.tasks.fit_generative import LINES, WIDTH, lines_of, print_training_preview
 
 SHORT = (Piece("User:\nHi\n", False), Piece("Ho</s>", True), Piece("\n", False))
 
@@ -49,9 +49,9 @@ def test_markup_in_the_data_is_not_obeyed_and_nothing_to_show_is_silent(capsys: 
     from pytest import CaptureFixture
 
     assert isinstance(capsys, CaptureFixture)
-    tell_shown(())
+    print_training_preview(())
     assert capsys.readouterr().err == ""
-    tell_shown(((Piece("[bold]x[/bold] ", False), Piece("y", True)),))
+    print_training_preview(((Piece("[bold]x[/bold] ", False), Piece("y", True)),))
     seen = capsys.readouterr()
     assert seen.out == ""
     assert "[bold]x[/bold] [[y]]" in seen.err

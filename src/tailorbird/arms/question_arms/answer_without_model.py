@@ -9,7 +9,7 @@ import numpy as np
 from tailorbird.arms.question_arms.question_arm_process import QuestionJob
 from tailorbird.arms.question_arms.records import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeFolder
-from tailorbird.models.embed import Remembered
+from tailorbird.models.embed import VectorCache
 from tailorbird.rag.checked_answer import laid_out
 from tailorbird.rag.extract import extract, rank_sentences
 from tailorbird.records import Passage
@@ -40,7 +40,7 @@ def _nearest(item: Item) -> Output:
 
 def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
     embedder = KnowledgeFolder.open(Path(store)).embedder
-    read = Remembered(lambda texts: embedder.embed_documents(texts).vectors)
+    read = VectorCache(lambda texts: embedder.embed_documents(texts).vectors)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         query = embedder.embed_queries(texts[:1]).vectors

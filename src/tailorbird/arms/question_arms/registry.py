@@ -87,7 +87,7 @@ TABLE: dict[str, QuestionArm] = {
 ALL_METHODS = "all"
 
 
-def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
+def select_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
     """Return the arms to run, each after the arm whose weights it uses.
 
     Args:

@@ -12,7 +12,7 @@ from tailorbird.arms.question_arms.records import (
     read_outputs,
     read_question_set,
 )
-from tailorbird.arms.question_arms.registry import QuestionArm, chosen_arms
+from tailorbird.arms.question_arms.registry import QuestionArm, select_arms
 from tailorbird.config import Config, load_config
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.questions.prepare import prepare_questions
@@ -62,7 +62,7 @@ def compare_questions(
         if not folder.file(QUESTION_SET).is_file():
             prepare_questions(config, folder)
         facts = folder.read_as(FACTS, Facts)
-        arms = chosen_arms(config.compare.methods)
+        arms = select_arms(config.compare.methods)
         with ForkServer() as runner:
             outcomes = _QuestionBench(config, folder, runner).run(arms)
         outcome = QuestionRun(

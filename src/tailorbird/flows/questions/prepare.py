@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tailorbird import log
 from tailorbird.arms.question_arms.records import QUESTION_SET, Item, QuestionSet
-from tailorbird.arms.question_arms.registry import chosen_arms
+from tailorbird.arms.question_arms.registry import select_arms
 from tailorbird.config import Config, dump_config
 from tailorbird.data.questions import (
     PartSizes,
@@ -48,7 +48,7 @@ def prepare_questions(config: Config, folder: RunFolder) -> None:
     notes = _check_sources(questions, finder)
     gold = finder.gold(questions)
     notes += _nowhere(questions, gold)
-    config, cut = within_budget(config, chosen_arms(config.compare.methods), len(questions))
+    config, cut = within_budget(config, select_arms(config.compare.methods), len(questions))
     split, config, budget = _split(config, questions, gold)
     probe = finder.search(split.test[:_PROBED], 4)
     cpu = choose(config.model.device, config.model.precision).kind == "cpu"

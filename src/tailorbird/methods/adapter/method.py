@@ -79,7 +79,7 @@ class Adapter(Method):
     def attach(self, base: Base, config: Config) -> nn.Module:
         """Attach an adapter at each place; see `Method.attach`."""
         settings = self.options(config.method)
-        _hang(base, **settings)
+        _attach_bottlenecks(base, **settings)
         freeze_all_but(base.model, ("adapter", *base.head))
         shrink_frozen(base.model, base.device)
         base.model.adapter_settings = settings | {  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class Adapter(Method):
             raise damaged(folder / SETTINGS, f"its bottleneck is not among {WEIGHTS}'s {widths}")
         with reading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS, device=base.device.name)
-        _hang(base, settings.placement, settings.bottleneck, settings.dropout)
+        _attach_bottlenecks(base, settings.placement, settings.bottleneck, settings.dropout)
         freeze_all_but(base.model, ("adapter", *base.head))
         unfilled = {n for n, p in base.model.named_parameters() if p.requires_grad} ^ set(weights)
         if unfilled:
@@ -134,7 +134,7 @@ class Adapter(Method):
 METHOD = Adapter("adapter")
 
 
-def _hang(base: Base, placement: str, bottleneck: int, dropout: float) -> None:
+def _attach_bottlenecks(base: Base, placement: str, bottleneck: int, dropout: float) -> None:
     places = list(_places(base.model, placement))
     if not places:
         raise UserError(
