@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tailorbird.records import Chunk, Hit, Passage
 if TYPE_CHECKING:
     from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.knowledge.snapshot import Snapshot
+    from tailorbird.rag.rerank import Reranker
 
 _TRIES = 4
 Result = TypeVar("Result")
@@ -24,14 +25,6 @@ _BESIDE = ThreadPoolExecutor(4, "words")
 
 RERANKER = "reranker"
 """The setting with a published reranker's path in the knowledge base's folder."""
-
-
-class PairScorer(Protocol):
-    """Scores question and text pairs: `rerank.Reranker`."""
-
-    def score(self, question: str, texts: Sequence[str]) -> np.ndarray:
-        """Return the relevance of each text to the question ``[n]``, from 0 to 1."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Retriever:
     """
 
     def __init__(
-        self, kb: "KnowledgeFolder", config: RetrieveConfig, reranker: PairScorer | None = None
+        self, kb: "KnowledgeFolder", config: RetrieveConfig, reranker: "Reranker | None" = None
     ) -> None:
         self.kb, self.config = kb, config
         self.reranker = reranker or load_reranker(config, kb)
@@ -322,7 +315,7 @@ def reranker_name(config: RetrieveConfig, kb: "KnowledgeFolder | None" = None) -
     return None if published is None else str(kb.folder.resolve() / str(published))
 
 
-def load_reranker(config: RetrieveConfig, kb: "KnowledgeFolder | None" = None) -> PairScorer | None:
+def load_reranker(config: RetrieveConfig, kb: "KnowledgeFolder | None" = None) -> "Reranker | None":
     """Load the cross-encoder of `reranker_name`, or return None."""
     name = reranker_name(config, kb)
     if name is None:
