@@ -66,7 +66,7 @@ def inside() -> Iterator[Tailor]:
             """Run arms here, and let what looks at saved models be as fresh as ever."""
             if module == runner.ARM:
                 return child.main(*arguments)
-            if module == runner.QUESTION_ARM:
+            if module == asking.__name__:
                 return asking.main(*arguments)
             return real(shared, module, *arguments)
 

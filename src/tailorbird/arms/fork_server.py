@@ -30,7 +30,6 @@ _HERE = "tailorbird.arms.fork_server"
 _ANSWERED = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 ARM, RELOAD_CHECK = "tailorbird.arms.arm_process", "tailorbird.arms.reload_check"
-QUESTION_ARM = "tailorbird.arms.question_arms.question_arm_process"
 TRUST = "trust"
 """The reload check's argument if code that came with the model may run; else an empty text."""
 # The imports of every trained arm; none of them starts a thread or looks for a GPU.

@@ -12,6 +12,8 @@ from tailorbird.errors import UserError, did_you_mean
 
 Context = Literal["nothing", "shots", "passages", "gold"]
 Tuned = Literal["closed book", "raft"]
+PROCESS = "tailorbird.arms.question_arms.question_arm_process"
+"""The module that runs an arm in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tailorbird import log
-from tailorbird.arms.fork_server import QUESTION_ARM, ForkServer
+from tailorbird.arms.fork_server import ForkServer
 from tailorbird.arms.question_arms.records import (
     QUESTION_SET,
     ArmAnswers,
     read_outputs,
     read_question_set,
 )
-from tailorbird.arms.question_arms.registry import QuestionArm, select_arms
+from tailorbird.arms.question_arms.registry import PROCESS, QuestionArm, select_arms
 from tailorbird.config import Config, load_config
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.questions.prepare import prepare_questions
@@ -115,7 +115,7 @@ class _QuestionBench:
         began = time.monotonic()
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, arm.name, self.config, self.deadline)
-        code = self.runner.run(QUESTION_ARM, str(self.folder.path), str(place.path))
+        code = self.runner.run(PROCESS, str(self.folder.path), str(place.path))
         if (outputs := read_outputs(place)) is not None:
             log.say(f"{arm.name}: {len(outputs.test):,} answers, {time.monotonic() - began:.0f} s")
             return outputs
