@@ -92,7 +92,7 @@ def test_verbs_from_python(tmp_path: Path) -> None:
         lambda: tailorbird.evaluate("RUN", Path(ODD)),
         lambda: tailorbird.evaluate("RUN", text=ODD),
         lambda: parse(f"kind = '{ODD}'"),
-        lambda: KnowledgeFolder.open(tmp_path / ODD),
+        lambda: KnowledgeFolder(tmp_path / ODD),
     ):
         with pytest.raises(UserError, match="not UTF-8"):
             call()

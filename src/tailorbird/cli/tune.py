@@ -105,7 +105,7 @@ def _tune_retriever(
     from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.report.retriever_page import print_retriever
 
-    opened = KnowledgeFolder.open(store)
+    opened = KnowledgeFolder(store)
     folder = run_folder(config, "reranker" if reranker else "retriever", resume=run.resume)
     report = tune_store(
         opened, config, queries, qrels, folder,

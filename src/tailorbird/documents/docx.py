@@ -10,7 +10,6 @@ from tailorbird.documents.docx_styles import (
     Lists,
     Styles,
     outline_level,
-    table_caption,
     table_rows,
     value,
 )
@@ -147,7 +146,7 @@ class _DocxWriter:
                 self.write(cell)
             return
         rows = table_rows(table, self.styles, self.flat)
-        self.builder.table(rows, table_caption(table))
+        self.builder.table(rows, value(child(table, "tblPr"), "tblCaption"))
         for element in (e for e in table.iter() if local(e) in ("drawing", "object")):
             self.drawings.write(element)
         self._turn(sum(1 for inner in table.iter() if inner in self.breaks))

@@ -169,11 +169,6 @@ def _level(element: Any) -> ListLevel:
     )
 
 
-def table_caption(table: Any) -> str:
-    """Return a table's title from its properties."""
-    return value(child(table, "tblPr"), "tblCaption")
-
-
 def table_rows(table: Any, styles: Styles, words: Callable[[Any], str]) -> list[list[Cell]]:
     """Return a table's cells, without those that others cover."""
     rows: list[list[Cell]] = []

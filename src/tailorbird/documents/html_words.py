@@ -157,15 +157,10 @@ def raised_words(element: Any, before: str) -> str:
     """Return the text of a ``sup`` after a character."""
     text = all_words(element)
     if _is_note(element, text):
-        return note_mark(text)
+        return text if text[:1] in ("[", "(") else f"[{text}]"  # apart from the word before it
     if not before.strip() and re.match(r"[^\W\d]{3}", element.tail or ""):
         return f"{text} "  # a note's number before its text
     return superscript(before, text)
-
-
-def note_mark(text: str) -> str:
-    """Return the mark of a footnote, separate from the word or number before it."""
-    return text if text[:1] in ("[", "(") else f"[{text}]"
 
 
 def _is_note(element: Any, text: str) -> bool:

@@ -123,15 +123,11 @@ def _with_own_names(parsed: list[Parsed], notes: Notes) -> list[Parsed]:
         f"its own {name!r} is kept as 'own_{name}', since {name!r} is reserved for {RESERVED[name]}"
         for name in hidden
     )
+    names = {name: f"own_{name}" for name in hidden}
     return [
-        replace(one, metadata={own_name(n): value for n, value in one.metadata.items()})
+        replace(one, metadata={names.get(n, n): value for n, value in one.metadata.items()})
         for one in parsed
     ]
-
-
-def own_name(name: str) -> str:
-    """Return the filter name of a file's own column or field."""
-    return f"own_{name}" if name in RESERVED else name
 
 
 def _document(one: Parsed, source: str, title: str, facts: dict[str, Value]) -> Document:

@@ -23,7 +23,7 @@ def open_answerer(store: str | Path, config: Config, few: bool = False) -> Answe
     from tailorbird.knowledge.embedders import load_embedder
 
     load = partial(load_embedder, few=few)
-    return Answerer(KnowledgeFolder.open(Path(store), load), config, make_writer(config))
+    return Answerer(KnowledgeFolder(Path(store), load=load), config, make_writer(config))
 
 
 def make_writer(config: Config) -> Writes | None:

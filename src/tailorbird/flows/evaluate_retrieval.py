@@ -97,7 +97,7 @@ def judge(
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
     _check_apart(test, train)
-    kb = KnowledgeFolder.open(store)
+    kb = KnowledgeFolder(store)
     if answerer is None and any(question.answers for question in test):
         answerer = as_asked(kb, config)
     return judge_open(kb, str(store), (test, train), config, answerer, command)

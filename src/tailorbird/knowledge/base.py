@@ -72,18 +72,6 @@ class KnowledgeFolder:
             self.close()
             raise
 
-    @classmethod
-    def open(cls, folder: str | Path, load: LoadEmbedder = load_embedder) -> "KnowledgeFolder":
-        """Open an existing knowledge base."""
-        return cls(folder, None, load)
-
-    @classmethod
-    def create(
-        cls, folder: str | Path, config: IndexConfig, load: LoadEmbedder = load_embedder
-    ) -> "KnowledgeFolder":
-        """Open a knowledge base, or create it with these settings."""
-        return cls(folder, config, load)
-
     def close(self) -> None:
         """Close all files."""
         for ledger in [self._ledger, *self._idle]:

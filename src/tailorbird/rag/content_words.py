@@ -64,11 +64,6 @@ def content_stem(word: str) -> str:
     return stem(_ELIDED.sub("", word.removesuffix("'s"))) if "'" in word else stem(word)
 
 
-def is_stop_word(word: str) -> bool:
-    """Return whether a token is a stop word."""
-    return word in _STOP
-
-
 def share_held(part: Iterable[str], whole: set[str]) -> float:
     """Return the share of the distinct words in `part` that `whole` contains; 0 for none."""
     words = set(part)
@@ -188,7 +183,7 @@ def _denied_in(clause: str) -> set[str]:
             left = 0 if left and word in _WITHOUT else _REACH
             waiting = bool(left)
             continue
-        if is_stop_word(word):
+        if word in _STOP:
             continue
         own = content_stem(word)
         prefix = _UN.match(word)

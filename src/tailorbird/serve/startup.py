@@ -92,7 +92,7 @@ def open_example(registry: ModelRegistry) -> None:
     log.say(f"no run is named: serving the bundled example, from {place}")
     if not (run / REPORT).is_file():
         _compare(run)
-    with KnowledgeFolder.create(store, registry.config.index) as kb:
+    with KnowledgeFolder(store, registry.config.index) as kb:
         index(kb, [pages / "pages"], registry.config.index)
     runs = [(name, str(run / ARMS / name)) for name in ("probe", "rag")]
     # The larger one writes meaningful sentences, if its package is installed.

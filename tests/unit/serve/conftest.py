@@ -22,6 +22,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in PAGES.items():
         (place / name).write_text(text, encoding="utf-8")
     config = load_config()
-    with KnowledgeFolder.create(place / "kb", config.index) as kb:
+    with KnowledgeFolder(place / "kb", config.index) as kb:
         index(kb, [place / name for name in PAGES], config.index)
     return place / "kb"

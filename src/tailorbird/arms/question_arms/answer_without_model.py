@@ -39,7 +39,7 @@ def _nearest(item: Item) -> Output:
 
 
 def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
-    embedder = KnowledgeFolder.open(Path(store)).embedder
+    embedder = KnowledgeFolder(Path(store)).embedder
     read = VectorCache(lambda texts: embedder.embed_documents(texts).vectors)
 
     def embed(texts: Sequence[str]) -> np.ndarray:

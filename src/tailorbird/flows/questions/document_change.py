@@ -63,7 +63,7 @@ def make_change(
     place = run.file(CHANGED)
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(finder.kb.folder, place)
-    kb = KnowledgeFolder.open(place)
+    kb = KnowledgeFolder(place)
     if config.questions.changed is not None:
         result = _edit(kb, config.questions.changed)
         answers = {q.id: q.changed for q in test if q.changed}

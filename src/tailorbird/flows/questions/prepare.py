@@ -202,12 +202,12 @@ def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[Knowled
     settings = config.questions
     squad = is_squad(questions) and settings.store is None
     if settings.store is not None and settings.documents is None:
-        kb = KnowledgeFolder.open(Path(settings.store))
+        kb = KnowledgeFolder(Path(settings.store))
     else:
         if config.index.chunk_tokens is None and settings.store is None:
             # Short chunks, so that several fit into a prompt.
             config = config.replace(index={"chunk_tokens": _SHORT_CHUNKS})
-        kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), config.index)
+        kb = KnowledgeFolder(Path(settings.store or run.file(KNOWLEDGE)), config.index)
     embedder = config.index.embedder
     if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
         raise UserError(
