@@ -11,7 +11,7 @@ from tailorbird.arms.generative_predictor import (
 )
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.split_embeddings import split_vectors
-from tailorbird.rag.knn import LabelledVectors
+from tailorbird.rag.labelled_vectors import LabelledVectors
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob

@@ -22,7 +22,7 @@ from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.errors import UserError
-from tailorbird.rag.knn import LabelledVectors
+from tailorbird.rag.labelled_vectors import LabelledVectors
 from tailorbird.records import ArmReport, Example
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm

@@ -23,7 +23,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import load_generative, tokenizer_in
-from tailorbird.rag.knn import LabelledVectors
+from tailorbird.rag.labelled_vectors import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.checked_files import damaged, inner, read_as
 from tailorbird.runs.finished_run import run_config

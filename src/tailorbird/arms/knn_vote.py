@@ -22,7 +22,7 @@ from tailorbird.arms.split_embeddings import (
 from tailorbird.config import Config
 from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
-from tailorbird.rag.knn import LabelledVectors, VoteSettings
+from tailorbird.rag.labelled_vectors import LabelledVectors, VoteSettings
 from tailorbird.records import ArmReport, Example, Neighbour, Target, TaskSpec
 from tailorbird.runs.checked_files import read_as, reading
 from tailorbird.runs.finished_run import run_config

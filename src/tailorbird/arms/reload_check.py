@@ -17,7 +17,7 @@ from tailorbird.arms.label_errors import look_for_label_errors
 from tailorbird.arms.saved_arm import open_arm
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
-from tailorbird.rag.knn import LabelledVectors
+from tailorbird.rag.labelled_vectors import LabelledVectors
 from tailorbird.records import ExamplesOnDisk, ReloadCheck, Split
 from tailorbird.runs.finished_run import run_config
 from tailorbird.runs.folder import ARM, RunFolder

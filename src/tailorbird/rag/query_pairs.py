@@ -79,7 +79,7 @@ class Parts:
 
 
 def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
-    """Return judged queries with at least one relevant document; see `data.judged.read_questions`.
+    """Return judged queries with a relevant document; see `data.questions.read_questions`.
 
     Raises:
         UserError: A file is missing or damaged, or no query has a relevant document.

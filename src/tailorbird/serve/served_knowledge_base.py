@@ -56,16 +56,16 @@ class QueuedWriter:
 
     @property
     def name(self) -> str:
-        """See `rag.answer.Writes`."""
+        """See `rag.checked_answer.Writes`."""
         return str(self.local.name)
 
     @property
     def room(self) -> int:
-        """See `rag.answer.Writes`."""
+        """See `rag.checked_answer.Writes`."""
         return int(self.local.room)
 
     def count(self, messages: Sequence[Message]) -> int:
-        """See `rag.answer.Writes`."""
+        """See `rag.checked_answer.Writes`."""
         return int(self.local.count(messages))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:

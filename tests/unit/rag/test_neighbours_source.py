@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.arms.knn_vote import NeighboursSource
 from tailorbird.models.embed import Embedded
-from tailorbird.rag.knn import LabelledVectors, VoteSettings
+from tailorbird.rag.labelled_vectors import LabelledVectors, VoteSettings
 from tailorbird.records import Example
 
 

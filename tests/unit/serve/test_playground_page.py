@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from small_serving import LABELS, head_model, registry_of, running
-from tailorbird.rag.knn import LabelledVectors, VoteSettings
+from tailorbird.rag.labelled_vectors import LabelledVectors, VoteSettings
 from tailorbird.records import Example, Target
 
 PAGE = files("tailorbird.serve") / "playground"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from tailorbird.rag import knn as room
-from tailorbird.rag.knn import LabelledVectors, VoteSettings
+from tailorbird.rag import labelled_vectors as room
+from tailorbird.rag.labelled_vectors import LabelledVectors, VoteSettings
 from tailorbird.records import Example
 
 LABELS = ("a", "b", "c")
