@@ -103,8 +103,8 @@ def _memory(arguments: Any) -> dict[str, Any]:
     from tailorbird.planning.data_size import Work
     from tailorbird.planning.devices import HEADROOM, place_of
     from tailorbird.planning.model_shape import read_shape
-    from tailorbird.planning.time_probe import synthetic_job
     from tailorbird.planning.training_memory import plan_memory
+    from tailorbird.planning.training_time import synthetic_job
     from tailorbird.train.loop import train
 
     length, batch = (48, 2) if arguments.smoke else (2048, 4)

@@ -228,7 +228,7 @@ def _measure(cell: dict[str, Any]) -> dict[str, Any]:
 
     from tailorbird.models.device import choose, peak_memory
     from tailorbird.planning.data_size import Work
-    from tailorbird.planning.time_probe import synthetic_job
+    from tailorbird.planning.training_time import synthetic_job
     from tailorbird.train.loop import train
 
     base = _resident()

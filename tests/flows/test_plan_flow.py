@@ -65,7 +65,7 @@ def test_faults_are_told(flags: tuple[str, ...], message: str, tiny_encoder: Pat
 def test_curve_time_and_page(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tailorbird.planning.time_probe._SECONDS", 0.05)
+    monkeypatch.setattr("tailorbird.planning.training_time._SECONDS", 0.05)
     data = write_csv(tmp_path / "train.csv", rows())
     place = tmp_path / "plan"
     flags = ("--methods", "lora", "--curve", "--output", str(place), "--json")

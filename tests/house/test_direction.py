@@ -256,7 +256,6 @@ def test_no_module_waits_for_itself(sources: list[Any]) -> None:
 BY_THEMSELVES = ("arms/", "cli/", "methods/", "tasks/", "serve/routes_", "rag/ledger.py")
 SMALL = {
     "metrics/manual_grades.py": "figures know nothing of the folders that grades are kept in",
-    "planning/training_time.py": "stands before the probe that runs the loop, which it starts",
 }
 
 

@@ -6,14 +6,13 @@ import pytest
 
 from tailorbird.config import Config
 from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
-from tailorbird.planning import time_probe as probing
+from tailorbird.planning import training_time
 from tailorbird.planning.data_size import Work
 from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import GIB, place_of
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.serving import kept_bytes, plan_serving
-from tailorbird.planning.time_probe import probe
-from tailorbird.planning.training_time import SHARE, plan_time
+from tailorbird.planning.training_time import SHARE, plan_time, probe
 from tailorbird.records import Target
 
 SHAPES = Path(__file__).parent / "shapes"
@@ -32,7 +31,7 @@ def config_of(name: Path, method: str = "lora") -> Config:
 def test_pace_is_that_of_a_real_loop(
     task: str, tiny_encoder: Path, tiny_decoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "_SECONDS", 0.05)
+    monkeypatch.setattr(training_time, "_SECONDS", 0.05)
     config = config_of(tiny_encoder if task == "labels" else tiny_decoder)
     shape, place = read_shape(config.model), place_of(None)
     work = Work(
@@ -53,12 +52,12 @@ def test_deep_models_are_measured_at_two_depths(
     shape = read_shape(config.model)
     depths: list[int] = []
 
-    def measured(shape: object, config: object, work: Work, *rest: int) -> probing.Pace:
+    def measured(shape: object, config: object, work: Work, *rest: int) -> training_time.Pace:
         depths.append(rest[1])
-        return probing.Pace(0.1 + 0.01 * rest[1], 0.05 + 0.002 * rest[1])
+        return training_time.Pace(0.1 + 0.01 * rest[1], 0.05 + 0.002 * rest[1])
 
-    monkeypatch.setattr(probing, "_measured", measured)
-    monkeypatch.setattr(probing, "depths", lambda _: (2, 3))
+    monkeypatch.setattr(training_time, "_measured", measured)
+    monkeypatch.setattr(training_time, "depths", lambda _: (2, 3))
     monkeypatch.setattr(type(shape), "layers", property(lambda _: 40))
     work = Work(LABELS, 16, rows=8)
     pace = probe(shape, config, work, place_of(None).device, flops=1e12)
