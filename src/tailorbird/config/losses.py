@@ -7,15 +7,15 @@ from tailorbird.records import TASKS, TaskName, has_head
 
 _LABELS = "it measures distances between numbers, and labels have none"
 _EXACTLY_ONE = "it lets several labels be right at once, and here exactly one is"
+_SEVERAL = "it makes the labels share one probability, and here several may be right at once"
+_NUMBERS = "it needs classes, and here the targets are numbers"
 _WHY = {
     ("classification", "bce"): _EXACTLY_ONE,
     ("tokens", "bce"): _EXACTLY_ONE,
-    ("multilabel", "cross_entropy"): "it makes the labels share one probability, and here several "
-    "may be right at once",
-    ("multilabel", "focal"): "it makes the labels share one probability, and here several may be "
-    "right at once",
-    ("regression", "cross_entropy"): "it needs classes, and here the targets are numbers",
-    ("regression", "focal"): "it needs classes, and here the targets are numbers",
+    ("multilabel", "cross_entropy"): _SEVERAL,
+    ("multilabel", "focal"): _SEVERAL,
+    ("regression", "cross_entropy"): _NUMBERS,
+    ("regression", "focal"): _NUMBERS,
     ("regression", "bce"): "it needs labels, and here the targets are numbers",
 }
 _WRITTEN = "answers in words are trained by the cross-entropy of their tokens"
@@ -64,16 +64,11 @@ def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
             f"take {' or '.join(fitting)}, or another --task",
         )
     by = " or ".join(names)
-    single = task in ("classification", "tokens")
+    single, many = task in ("classification", "tokens"), "multilabel"
     for option, is_set, fits, needs in (
         ("class_weights", train.class_weights is not None, single, "classification"),
         ("label_smoothing", train.label_smoothing > 0, "cross_entropy" in names, "cross_entropy"),
-        (
-            "positive_weights",
-            train.positive_weights is not None,
-            task == "multilabel",
-            "multilabel",
-        ),
+        ("positive_weights", train.positive_weights is not None, task == many, many),
         ("focal_gamma", _changed(train, "focal_gamma"), "focal" in names, "focal"),
         ("huber_delta", _changed(train, "huber_delta"), "huber" in names, "huber"),
     ):

@@ -330,41 +330,28 @@ class Config(Section):
     """All settings of a run."""
 
     model: ModelConfig = ModelConfig()
-    """The base model."""
     data: DataConfig = DataConfig()
-    """Where the examples are and how they are read and split."""
     method: MethodConfig = MethodConfig()
-    """The method and its options."""
     train: TrainConfig = TrainConfig()
-    """The training loop."""
     search: SearchConfig = SearchConfig()
-    """The hyperparameter search."""
     generate: GenerateConfig = GenerateConfig()
-    """How answers are generated."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How written answers are scored, and label errors found."""
     rag: RagConfig = RagConfig()
-    """Retrieval of labelled neighbours."""
     knowledge: KnowledgeConfig = KnowledgeConfig()
-    """Where a knowledge base is stored."""
     index: IndexConfig = IndexConfig()
-    """How documents become chunks of a knowledge base."""
     retrieve: RetrieveConfig = RetrieveConfig()
-    """How chunks are retrieved for a question."""
     ask: AskConfig = AskConfig()
-    """How a question is answered from the retrieved passages."""
     retriever: RetrieverConfig = RetrieverConfig()
-    """How the embedder or the reranker of a knowledge base is tuned."""
     serve: ServeConfig = ServeConfig()
-    """How runs and knowledge bases are served over HTTP."""
     compare: CompareConfig = CompareConfig()
-    """What `tailor compare` runs."""
     questions: QuestionsConfig = QuestionsConfig()
-    """A comparison on questions about documents."""
     raft: RaftConfig = RaftConfig()
-    """RAFT: tuning on questions with their retrieved passages."""
     output: str | None = None
     """Folder of the run; default: `runs/<verb>-<data>-<number>`."""
+
+
+for _field in Config.model_fields.values():  # a section's own docstring describes it
+    _field.description = _field.description or getattr(_field.annotation, "__doc__", None)
 
 
 def check_method(config: Config) -> None:

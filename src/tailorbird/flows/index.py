@@ -73,11 +73,10 @@ def index(
     Raises:
         UserError: A path does not exist, the disk is full, or the cluster is unreachable.
     """
-    started = time.monotonic()
     tally = Indexed()
+    work = _Ingest(kb, config, tally)
     _recut(kb, config, tally)
     files = find_files(paths, config)
-    work = _Ingest(kb, config, tally)
     notes = kb.ledger.files()
     with ExitStack() as around:
         nodes = around.enter_context(RayNodes(ray)) if ray and files else None
@@ -96,22 +95,15 @@ def index(
         work.write()
     if sync:
         _delete_gone(kb, paths, {source_of(file) for file in files}, tally)
-    kb.optimize()
-    tally.seconds = round(time.monotonic() - started, 3)
-    return tally
+    return work.finish()
 
 
 def add_documents(kb: KnowledgeFolder, documents: Iterable[Document]) -> Indexed:
     """Add documents without a file; one with the same source is replaced."""
-    started = time.monotonic()
-    tally = Indexed()
-    work = _Ingest(kb, kb.settings, tally)
+    work = _Ingest(kb, kb.settings, Indexed())
     for document in documents:
-        tally.unchanged += not work.add(document, document.source)
-    work.write()
-    kb.optimize()
-    tally.seconds = round(time.monotonic() - started, 3)
-    return tally
+        work.tally.unchanged += not work.add(document, document.source)
+    return work.finish()
 
 
 def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
@@ -122,15 +114,10 @@ def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
     Args:
         path: The file, which may be deleted afterwards.
     """
-    tally = Indexed()
-    started = time.monotonic()
+    work = _Ingest(kb, kb.settings, Indexed())
     (result,) = read_files([path], kb.settings)
-    work = _Ingest(kb, kb.settings, tally)
     work.take(renamed_result(result, name), {})
-    work.write()
-    kb.optimize()
-    tally.seconds = round(time.monotonic() - started, 3)
-    return tally
+    return work.finish()
 
 
 def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
@@ -179,7 +166,8 @@ class _Ingest:
         self.notes: list[FileVersion] = []
         self.removed: list[str] = []
         self.missing: list[str] = []
-        self.count, self.wrote = 0, time.monotonic()
+        self.count, self.started = 0, time.monotonic()
+        self.wrote = self.started
         self.shard = Shard()
         self.vectors: dict[bytes, np.ndarray] = {}
 
@@ -276,6 +264,13 @@ class _Ingest:
         self.prepared, self.notes, self.removed, self.missing = [], [], [], []
         self.moving, self.vectors = set(), dict(self.shard.vectors)
         self.count, self.wrote = 0, time.monotonic()
+
+    def finish(self) -> Indexed:
+        """Write the rest, optimize the knowledge base, and return the tally."""
+        self.write()
+        self.kb.optimize()
+        self.tally.seconds = round(time.monotonic() - self.started, 3)
+        return self.tally
 
     def _write_batch(self) -> bool:
         """Write the batch, or drop the documents that cannot be embedded."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,25 +50,31 @@ class Shard:
     generation: int = -1
 
 
+class SentFile(NamedTuple):
+    """A file as it is sent to a node.
+
+    Attributes:
+        mtime_ns: Its modification time.
+        earlier: Its recorded version.
+    """
+
+    source: str
+    name: str
+    mtime_ns: int
+    content: bytes
+    earlier: FileVersion | None
+
+
 @dataclass(frozen=True)
 class ShardTask:
     """The task of a node.
 
     Attributes:
-        sources: The files' sources.
-        names: Their base names.
-        times: Their modification times, in ns.
-        contents: Their bytes.
-        earlier: Their recorded versions.
         config: The settings for reading and chunking.
         embedder: Name or folder of the model, and its fingerprint.
     """
 
-    sources: tuple[str, ...]
-    names: tuple[str, ...]
-    times: tuple[int, ...]
-    contents: tuple[bytes, ...]
-    earlier: tuple[FileVersion | None, ...]
+    files: tuple[SentFile, ...]
     config: IndexConfig
     embedder: tuple[str, str]
 
@@ -123,21 +129,19 @@ def _read_shard(
         generation = kb.current
         inside = kb.folder.resolve() / generation.embedder
         model = str(inside) if inside.is_dir() else generation.embedder
-        sources = tuple(source_of(file) for file in contents)
-        task = ShardTask(
-            sources=sources,
-            names=tuple(file.name for file in contents),
-            times=tuple(file.stat().st_mtime_ns for file in contents),
-            contents=tuple(contents.values()),
-            earlier=tuple(earlier.get(source) for source in sources),
-            config=config,
-            embedder=(model, generation.fingerprint),
-        )
-        memory = int(config.worker_memory_mb * 2**20)
+        sent = tuple(
+            SentFile(
+                source_of(file), file.name, file.stat().st_mtime_ns, body,
+                earlier.get(source_of(file)),
+            )
+            for file, body in contents.items()
+        )  # fmt: skip
+        task = ShardTask(sent, config, (model, generation.fingerprint))
+        memory, first = int(config.worker_memory_mb * 2**20), sent[0].source
         try:
-            done = nodes.call(prepare_shard, task, f"index {sources[0]}", memory_bytes=memory)
+            done = nodes.call(prepare_shard, task, f"index {first}", memory_bytes=memory)
         except TaskFailed as error:
-            log.warn(f"{sources[0]} and {len(sources) - 1} more are read here: {error}")
+            log.warn(f"{first} and {len(sent) - 1} more are read here: {error}")
             done = Shard(tuple(read_files(list(contents), config, earlier)))
         done = replace(done, generation=generation.number)
         away = dict(zip(contents, done.results, strict=True))
@@ -193,20 +197,19 @@ def prepare_shard(task: ShardTask) -> Shard:
 
 def _read(task: ShardTask) -> list[FileResult]:
     with tempfile.TemporaryDirectory(prefix="tailor-", ignore_cleanup_errors=True) as folder:
-        paths = []
-        for number, name in enumerate(task.names):
-            path = Path(folder) / str(number) / name
+        paths, earlier = [], {}
+        for number, file in enumerate(task.files):
+            path = Path(folder) / str(number) / file.name
             path.parent.mkdir()
-            path.write_bytes(task.contents[number])
-            os.utime(path, ns=(task.times[number], task.times[number]))
+            path.write_bytes(file.content)
+            os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
             paths.append(path)
-        notes = zip(paths, task.earlier, strict=True)
-        earlier = {source_of(path): note for path, note in notes if note is not None}
-        config = task.config.replace(workers=1)
-        results = read_files(paths, config, earlier)
+            if file.earlier is not None:
+                earlier[source_of(path)] = file.earlier
+        results = read_files(paths, task.config.replace(workers=1), earlier)
         return [
-            renamed_result(result, source)
-            for result, source in zip(results, task.sources, strict=True)
+            renamed_result(result, file.source)
+            for result, file in zip(results, task.files, strict=True)
         ]
 
 

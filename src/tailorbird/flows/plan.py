@@ -14,7 +14,7 @@ from tailorbird.flows.prepare import read_and_check, with_default_model
 from tailorbird.flows.start_or_resume import opened, run_folder
 from tailorbird.planning.data_size import Work, work_of, work_without_data
 from tailorbird.planning.device_fit import Planner, peers
-from tailorbird.planning.devices import PlannedDevice, place_of, table_places
+from tailorbird.planning.devices import SIZES, PlannedDevice, place_of
 from tailorbird.planning.model_shape import read_shape
 from tailorbird.planning.serving import plan_serving
 from tailorbird.planning.training_time import plan_time
@@ -94,7 +94,8 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
     planner = Planner(shape, config, work)
     memory, why_not = _memory(planner, methods, place)
     planned = [m for m in methods if m not in why_not]
-    fits = [planner.fit(name, at) for at in (goal, *table_places()) for name in planned]
+    places = (goal, *(place_of(f"{size}GB") for size in SIZES))
+    fits = [planner.fit(name, at) for at in places for name in planned]
     times = _times(planner, memory, place, wishes) if wishes.time else ()
     curve = None
     if wishes.curve and split is not None:

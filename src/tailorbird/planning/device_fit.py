@@ -49,7 +49,7 @@ class Planner:
             values = dict(changes)
             length = min(values.pop("max_length", self.work.length), self.work.length)
             config = for_arm(self.config, method).replace(train=values)
-            work = Work(**{**vars(self.work), "length": length})
+            work = replace(self.work, length=length)
             self._plans[key] = plan_memory(self.shape, config, work, place.device)
         return self._plans[key]
 

@@ -89,11 +89,6 @@ def place_of(name: str | None, device: str = "auto", precision: str = "auto") ->
     return PlannedDevice(name, there, round(gb * GIB * _LEFT), False, *rates)
 
 
-def table_places() -> tuple[PlannedDevice, ...]:
-    """Return the devices of the table, by size."""
-    return tuple(place_of(f"{size}GB") for size in SIZES)
-
-
 def _title(device: Device) -> str:
     return "this machine" if device.kind == "cpu" else f"this machine's {device.name}"
 

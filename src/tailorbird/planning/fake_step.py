@@ -8,7 +8,7 @@ every storage from creation to release; the peak is the plan.
 import logging
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -214,6 +214,4 @@ def reading(model: nn.Module, device: Device, forward: Any, vocabulary: int) -> 
 
 
 def _autocast(device: Device) -> Any:
-    from contextlib import nullcontext
-
     return nullcontext() if device.precision == "fp32" else torch.autocast("cpu", device.dtype)

@@ -84,6 +84,7 @@ def read_shape(model: ModelConfig) -> Shape:
         UserError: There is no configuration, it needs custom code, or its sizes are implausible.
     """
     from transformers import AutoConfig, PreTrainedConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     file = Path(model.name).expanduser()
     source = file if file.suffix == ".json" and file.is_file() else config_folder(model)
@@ -92,7 +93,7 @@ def read_shape(model: ModelConfig) -> Shape:
     _check_sizes(model.name, plain)
     bits, note = _stored_bits(plain.get("quantization_config") or {})
     notes = [note] if note else []
-    supported = plain.get("model_type") in _known_types()
+    supported = plain.get("model_type") in CONFIG_MAPPING
     if not supported and "auto_map" not in plain:
         notes.append(
             f"transformers does not know the architecture {plain.get('model_type')!r}: the figures "
@@ -105,12 +106,6 @@ def read_shape(model: ModelConfig) -> Shape:
     if bits and hasattr(config, "quantization_config"):
         del config.quantization_config
     return Shape(model.name, config, plain, bits, tuple(notes))
-
-
-def _known_types() -> Any:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    return CONFIG_MAPPING
 
 
 def _check_sizes(name: str, plain: dict[str, Any]) -> None:

@@ -32,7 +32,9 @@ def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[S
     each = shape.stored_bits / 8 if shape.stored_bits else wide
     weights = parameters * each
     limit = shape.size("max_position_embeddings") or _CONTEXTS[0]
-    rate = _bandwidth(place)
+    rate = SHARE * place.bandwidth if place.bandwidth else None
+    if place.here:
+        rate = measured_bandwidth(place.device)
     plans = []
     for context in [c for c in _CONTEXTS if c <= limit] or [limit]:
         cache = kept_bytes(shape, context, wide)
@@ -83,13 +85,6 @@ def _experts(shape: Shape, users: int) -> float:
     rest = 4.0 * layers * hidden**2 + 2.0 * shape.size("vocab_size") * hidden
     share = 1 - (1 - shape.size("num_experts_per_tok", 1) / experts) ** users
     return (of_experts * share + rest) / (of_experts + rest)
-
-
-def _bandwidth(place: PlannedDevice) -> float | None:
-    """Return the read rate of weights in bytes per second: measured, or by the data sheet."""
-    if not place.here:
-        return SHARE * place.bandwidth if place.bandwidth else None
-    return measured_bandwidth(place.device)
 
 
 def measured_bandwidth(device: Device) -> float:

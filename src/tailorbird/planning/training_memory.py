@@ -71,7 +71,7 @@ def plan_memory(
         values, why = _traced(shape, config, work, settings, device)
     machine = MACHINES[device.kind]
     context = MemoryTerm("context", machine.context, "Python, torch and kernels before a model")
-    weights = _weights(values, device, method.name)
+    weights = _weights(values, device)
     states = MemoryTerm(
         "optimizer", round(values["states"]), f"{settings.optimizer}, per trained parameter"
     )
@@ -154,7 +154,7 @@ LOOSE = (
 )
 
 
-def _weights(values: dict[str, float], device: Device, method: str) -> list[MemoryTerm]:
+def _weights(values: dict[str, float], device: Device) -> list[MemoryTerm]:
     return [
         MemoryTerm("trained weights", round(values["trained"]), "4 bytes each: fp32"),
         MemoryTerm("frozen weights", round(values["frozen"]), f"matrices in {device.precision}"),

@@ -14,9 +14,7 @@ from tailorbird.records import (
     Report,
     Score,
     SeedScore,
-    TaskSpec,
     WrongExample,
-    has_head,
 )
 from tailorbird.report import captions, hyperparameter_plots as looks, report_facts as facts
 from tailorbird.report.answer_samples import (
@@ -141,7 +139,7 @@ def _environment(report: Report) -> "Environment":
         "standing": lambda arm: facts.standing(report, arm),
         "says": captions,
         "looks": looks,
-        "kind": _head_spec(report),
+        "kind": facts.spec_of(report) if facts.reads_labels(report) else None,
         "spec": facts.spec_of(report),
         "share_loss": facts.spec_of(report).one_label,
         "noun": facts.noun(report),
@@ -185,11 +183,14 @@ def _id(report: Report, arm: ArmReport) -> str:
 
 
 def _view(report: Report, arm: ArmReport) -> ArmView:
-    labels = report.data.labels
+    labels, spec = report.data.labels, facts.spec_of(report)
+    curve_name, share = "Next-token accuracy, validation", True
+    if spec.head:
+        curve_name = f"Validation {display.metric_words(spec.headline)}"
+        share = display.is_share(spec.headline)
     is_chosen = arm.name == report.verdict.recommended
     heat = heat_map(labels, arm.confusion)
-    single = facts.spec_of(report).one_label
-    surest = sorted(arm.errors, key=lambda e: -e.confidence if single else -e.loss)
+    surest = sorted(arm.errors, key=lambda e: -e.confidence if spec.one_label else -e.loss)
     # A text that occurs repeatedly in the test is shown once.
     surest = list({(e.text, e.label, e.predicted): e for e in reversed(surest)}.values())[::-1]
     return ArmView(
@@ -197,7 +198,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
         arm=arm,
         standing=facts.standing(report, arm),
         loss=loss_curve(arm.curve),
-        accuracy=accuracy_curve(arm.curve, _curve_name(report), share=_curve_is_share(report)),
+        accuracy=accuracy_curve(arm.curve, curve_name, share=share),
         calibration=calibration_plot(arm.calibration),
         heat=heat,
         pairs=[] if heat else confused_pairs(labels, arm.confusion),
@@ -229,22 +230,6 @@ def _says(report: Report, arm: ArmReport) -> dict[str, str]:
         "slices": captions.slices(arm),
         "slice_loss": captions.slice_loss(report),
     }
-
-
-def _curve_name(report: Report) -> str:
-    if not facts.reads_labels(report):
-        return "Next-token accuracy, validation"
-    return f"Validation {display.metric_words(facts.spec_of(report).headline)}"
-
-
-def _curve_is_share(report: Report) -> bool:
-    spec = _head_spec(report)
-    return spec is None or display.is_share(spec.headline)
-
-
-def _head_spec(report: Report) -> TaskSpec | None:
-    """Return the facts of the task if it has a head."""
-    return facts.spec_of(report) if has_head(report.data.task) else None
 
 
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:

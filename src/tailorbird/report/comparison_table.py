@@ -32,10 +32,7 @@ ASCII = str.maketrans({"–": "-", "−": "-", "→": ">", "²": "2", "…": "."
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; a higher rank keeps it longer on a narrow terminal.
-
-    The higher its rank, the longer it stays when the terminal is narrow.
-    """
+    """One column; the higher its rank, the longer it stays when the terminal is narrow."""
 
     title: str
     rank: int
@@ -45,12 +42,7 @@ class Column:
 
 def print_report(report: Report, console: "Console") -> None:
     """Print the comparison table and the verdict."""
-    console.print(render_table(report))
-
-
-def render_table(report: Report) -> "ReportTable":
-    """Return the comparison table and the verdict, for a rich console of any width."""
-    return ReportTable(report)
+    console.print(ReportTable(report))
 
 
 def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -61,7 +53,7 @@ def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 class ReportTable:
-    """A rich renderable: the table, the failures, and the verdict."""
+    """The comparison table, the failures and the verdict, for a rich console of any width."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -93,6 +85,7 @@ class ReportTable:
 
     def _table(self, width: int) -> tuple["Table", list[str]]:
         from rich.box import SIMPLE_HEAD
+        from rich.cells import cell_len
         from rich.table import Table
         from rich.text import Text
 
@@ -102,7 +95,8 @@ class ReportTable:
         table.add_column("", width=1)
         for column in columns:
             justify = "right" if column.right else "left"
-            fold = column.rank == _NAME and _name_width(arms) + 20 > width
+            longest = max((cell_len(arm.name) for arm in arms), default=0)
+            fold = column.rank == _NAME and longest + 20 > width
             table.add_column(
                 Text(column.title),
                 justify=justify,  # type: ignore[arg-type] # a Literal that mypy widens
@@ -176,7 +170,11 @@ def _columns(report: Report) -> list[Column]:
     each = "answer" if TASKS[report.data.task].prompts else "text"
     every = [
         Column("arm", _NAME, lambda arm: arm.name, right=False),
-        Column(_title(report, first), STAYS, lambda arm: _headline(arm, first)),
+        Column(
+            _title(report, first),
+            STAYS,
+            lambda arm: _score(arm, first) if arm.status == "ok" else arm.status,
+        ),
         Column("95 %\ninterval", 7, lambda a: display.metric_range(first, a.test.get(first))),
     ]
     if second:
@@ -214,10 +212,6 @@ def _cell(column: Column, arm: ArmReport) -> str:
     return "" if arm.status != "ok" and cell == display.ABSENT else cell
 
 
-def _headline(arm: ArmReport, name: str) -> str:
-    return arm.status if arm.status != "ok" else _score(arm, name)
-
-
 def _score(arm: ArmReport, name: str) -> str:
     score = arm.test.get(name)
     return display.metric(name, score.value) if score else display.ABSENT
@@ -245,12 +239,6 @@ def _total_width(columns: list[Column], arms: Sequence[Any]) -> int:
         cells = [*column.title.split("\n"), *(column.write(arm) for arm in arms)]
         total += GAP + max(map(cell_len, cells))
     return total
-
-
-def _name_width(arms: list[ArmReport]) -> int:
-    from rich.cells import cell_len
-
-    return max((cell_len(arm.name) for arm in arms), default=0)
 
 
 def _plain_ascii(table: "Table") -> "Table":

@@ -194,8 +194,7 @@ def _limits(report: Report, arm: ArmReport) -> str:
         f"- {spec_of(report).caveat.format(count=_count(report))}",
         *_forgotten(arm),
         *_weak_classes(arm),
-        *_mistakes(report, arm),
-        *_confidence(arm),
+        *_caption_lines(report, arm),
         *(
             f"- In the data: {_line(f.message)}"
             for f in report.data.findings
@@ -234,15 +233,13 @@ def _weak_classes(arm: ArmReport) -> list[str]:
     return lines
 
 
-def _mistakes(report: Report, arm: ArmReport) -> list[str]:
-    if not confused_pairs(report.data.labels, arm.confusion, most=1):
-        return []
-    return [f"- {_line(captions.confusion(arm, report.data.labels))}"]
-
-
-def _confidence(arm: ArmReport) -> list[str]:
-    words = captions.calibration(arm)
-    return [f"- Confidence: {words}"] if words else []
+def _caption_lines(report: Report, arm: ArmReport) -> list[str]:
+    lines = []
+    if confused_pairs(report.data.labels, arm.confusion, most=1):
+        lines.append(f"- {_line(captions.confusion(arm, report.data.labels))}")
+    if words := captions.calibration(arm):
+        lines.append(f"- Confidence: {words}")
+    return lines
 
 
 def _data(report: Report) -> str:

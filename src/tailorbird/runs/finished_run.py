@@ -26,7 +26,12 @@ def arm_folder(path: Path) -> RunFolder:
         return folder
     if (path / ARMS).is_dir():
         report = read_report(folder)
-        _refuse_questions(folder, report)
+        if report.kind == "questions":  # an arm may need documents to answer
+            raise UserError(
+                f"{path} compared answers to questions, so it has no single model",
+                f"name a tuned arm, such as {path / ARMS / 'lora'}, or ask the documents: "
+                "tailor ask QUESTION --store KB",
+            )
         name = report.verdict.recommended
         if name is None:
             raise UserError(
@@ -39,16 +44,6 @@ def arm_folder(path: Path) -> RunFolder:
     raise UserError(
         f"{path} holds no run", "give a folder that `tailor tune` or `tailor compare` made"
     )
-
-
-def _refuse_questions(folder: RunFolder, report: Report[Any, Any]) -> None:
-    """Refuse to choose an arm that may need documents to answer."""
-    if report.kind == "questions":
-        raise UserError(
-            f"{folder.path} compared answers to questions, so it has no single model",
-            f"name a tuned arm, such as {folder.path / ARMS / 'lora'}, or ask the documents: "
-            "tailor ask QUESTION --store KB",
-        )
 
 
 def read_report(folder: RunFolder) -> Report[Any, Any]:

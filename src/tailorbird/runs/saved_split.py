@@ -1,6 +1,6 @@
 """The split of a run, saved so that every arm and every resume uses the same one."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from tailorbird.runs.folder import CONFIG, DATA, RunFolder
 
 SPLIT = f"{DATA}/split.json"
 _PARTS = ("train", "validation", "test")
+_FACTS = ("labels", "how", "task", "form", "separator", "findings")
+"""The fields of a split besides its parts."""
 
 
 def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, str]) -> None:
@@ -19,19 +21,10 @@ def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, 
     on_disk = isinstance(split.train, ExamplesOnDisk)
     for part in _PARTS[on_disk:]:
         folder.write_rows(f"{DATA}/{part}.jsonl", (asdict(e) for e in getattr(split, part)))
-    rest = {
-        "on_disk": len(split.train) if on_disk else None,
-        "source": source,
-        "columns": columns,
-        "labels": split.labels,
-        "how": split.how,
-        "task": split.task,
-        "form": split.form,
-        "separator": split.separator,
-        "findings": [asdict(finding) for finding in split.findings],
-    }
+    plain = asdict(replace(split, train=(), validation=(), test=()))
+    rest = {"on_disk": len(split.train) if on_disk else None, "source": source, "columns": columns}
     # Written last, so that its presence means that the parts are complete.
-    folder.write_json(SPLIT, rest)
+    folder.write_json(SPLIT, rest | {name: plain[name] for name in _FACTS})
 
 
 @dataclass(frozen=True)
@@ -70,15 +63,7 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
         parts[part] = tuple(read_rows(path, Example))
         for example in parts[part]:
             check(path, example)
-    split = Split(
-        labels=rest.labels,
-        how=rest.how,
-        findings=rest.findings,
-        task=rest.task,
-        form=rest.form,
-        separator=rest.separator,
-        **parts,
-    )
+    split = Split(**parts, **{name: getattr(rest, name) for name in _FACTS})
     return split, rest.source, rest.columns
 
 

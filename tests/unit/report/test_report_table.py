@@ -6,7 +6,7 @@ from rich.console import Console
 from sample_written import written_report
 
 from tailorbird.records import ArmReport, DataSummary, Report, Score, TuningSections, Verdict
-from tailorbird.report.comparison_table import print_report, render_table, table_rows
+from tailorbird.report.comparison_table import ReportTable, print_report, table_rows
 
 
 def shown(report: Report, width: int, **options: object) -> str:
@@ -120,7 +120,7 @@ def test_other_metrics(report: Report) -> None:
 
 
 def test_renderable_has_no_state(report: Report) -> None:
-    table = render_table(report)
+    table = ReportTable(report)
     out = [io.StringIO(), io.StringIO()]
     for file in out:
         Console(file=file, width=80).print(table)

@@ -68,8 +68,6 @@ def compare_questions(
         outcome = QuestionRun(
             config=config,
             question_set=read_question_set(folder),
-            questions={q.id: q for q in facts.questions},
-            groups=facts.groups,
             answers=outcomes,
             arms=arms,
             facts=facts,

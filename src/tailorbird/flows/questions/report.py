@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -80,13 +81,25 @@ class QuestionRun:
 
     config: Config
     question_set: QuestionSet
-    questions: Mapping[str, Question]
-    groups: Mapping[str, str]
     answers: Mapping[str, ArmAnswers | tuple[str, str]]
     arms: Sequence[QuestionArm]
     facts: Facts
     command: str
     started: float
+
+    @cached_property
+    def questions(self) -> dict[str, Question]:
+        """The questions by id."""
+        return {question.id: question for question in self.facts.questions}
+
+    @cached_property
+    def _candidates(self) -> Candidates:
+        return Candidates.of([a for q in self.questions.values() for a in q.answers])
+
+    def judge(self, questions: Sequence[Question]) -> Judge:
+        """Return the judge of answers to some of the questions."""
+        groups = cluster_ids([self.facts.groups[question.id] for question in questions])
+        return Judge(questions, groups, self._candidates)
 
 
 @dataclass(frozen=True)
@@ -109,16 +122,14 @@ def write_question_report(run: QuestionRun, folder: RunFolder) -> QuestionsRepor
 
 def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
     test = [run.questions[item.id] for item in run.question_set.test]
-    clusters = cluster_ids([run.groups[q.id] for q in test])
-    pool = [answer for q in run.questions.values() for answer in q.answers]
-    judge = Judge(test, clusters, Candidates.of(pool))
+    judge = run.judge(test)
+    clusters = judge.clusters
     marked: dict[str, _Marked] = {}
     reports = []
     for arm in run.arms:
         answers = run.answers[arm.name]
         if isinstance(answers, tuple):
-            status, why = answers
-            reports.append(_without(arm, "skipped" if status == "skipped" else "failed", why))
+            reports.append(_without(arm, *answers))
             continue
         marked[arm.name] = _mark(
             judge, answers.test, _sufficient(run.question_set, arm, answers.test)
@@ -273,13 +284,10 @@ def _change(
         replace(run.questions[item.id], answers=item.answers, answerable=True)
         for item in question_set.changed
     ]
-    groups = cluster_ids([run.groups[q.id] for q in questions])
-    pool = [answer for q in run.questions.values() for answer in q.answers]
-    judge = Judge(questions, groups, Candidates.of(pool))
     return change_scores(
         [marked.outcomes[place] for place in where],
         texts,
-        judge,
+        run.judge(questions),
         [run.questions[item.id].answers for item in question_set.changed],
         _control(run, answers, marked, places),
     )
@@ -290,16 +298,13 @@ def _control(
 ) -> tuple[Floats, np.ndarray]:
     """Return the score change of each unaffected question, and its document."""
     items = run.question_set.unchanged
-    groups = cluster_ids([run.groups[item.id] for item in items])
+    judge = run.judge([run.questions[item.id] for item in items])
     if not answers.unchanged:
-        return np.zeros(len(items)), groups
-    questions = [run.questions[item.id] for item in items]
-    pool = [answer for q in run.questions.values() for answer in q.answers]
-    judge = Judge(questions, groups, Candidates.of(pool))
+        return np.zeros(len(items)), judge.clusters
     now = judge.outcomes([answer_of(output.text) for output in answers.unchanged])
     before = [marked.outcomes[places[item.id]] for item in items]
     gaps = [(a == "correct") - (b == "correct") for a, b in zip(now, before, strict=True)]
-    return np.asarray(gaps, dtype=np.float64), groups
+    return np.asarray(gaps, dtype=np.float64), judge.clusters
 
 
 def _hits(run: QuestionRun, test: Sequence[Question], clusters: np.ndarray) -> dict[str, Score]:

@@ -49,7 +49,8 @@ def within_budget(
     seconds, sized = 0.0, config
     for step in _STEPS:
         sized = _sized(config, step)
-        seconds = expected_seconds(_amounts(sized, count, step), arms, rate, sized)
+        amounts = _amounts(sized, count, step)
+        seconds = sum(_arm_seconds(amounts, arm, rate, sized) for arm in arms)
         if seconds <= _SHARE * 60 * minutes:
             break
     words = (
@@ -81,14 +82,8 @@ def reading_rate(config: Config) -> float:
     return ids.numel() / (time.perf_counter() - started)
 
 
-def expected_seconds(
-    amounts: Amounts, arms: Sequence[QuestionArm], rate: float, config: Config
-) -> float:
-    """Return the expected seconds of the arms, at `rate` prompt tokens per second."""
-    return sum(_arm_seconds(amounts, arm, rate, config) for arm in arms)
-
-
 def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config) -> float:
+    """Return the expected seconds of an arm, at `rate` prompt tokens per second."""
     if not arm.generates:
         return _ARM_SECONDS
     context = {
