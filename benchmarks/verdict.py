@@ -81,7 +81,7 @@ def used(values: Mapping[str, np.ndarray], seeds: Trainings) -> dict[str, np.nda
         values: Per arm ``[trainings, n]``, as many as might be made.
         seeds: How many, or ``auto``: one, then more of the arms in question.
     """
-    from tailorbird.flows.tuning_report import in_question
+    from tailorbird.flows.tuning_report import undecided_arms
     from tailorbird.metrics.significance import Outcomes
 
     if seeds != "auto":
@@ -89,7 +89,7 @@ def used(values: Mapping[str, np.ndarray], seeds: Trainings) -> dict[str, np.nda
     made = dict.fromkeys(values, 1)
     while True:
         now = {name: each[: made[name]] for name, each in values.items()}
-        names = in_question(_reports(now), Outcomes(now, None), "accuracy", MARGIN)
+        names = undecided_arms(_reports(now), Outcomes(now, None), "accuracy", MARGIN)
         more = [name for name in names if made[name] < len(values[name])]
         if not more:
             return now

@@ -18,7 +18,7 @@ from tailorbird.arms.fork_server import ARM
 from tailorbird.arms.schedule import NEED, NEEDS, Scheduler
 from tailorbird.config import Config
 from tailorbird.errors import Interrupted, UserError
-from tailorbird.flows.compare import _Bench
+from tailorbird.flows.compare import _ArmRunner
 from tailorbird.flows.prepare import Prepared
 from tailorbird.records import ArmReport, Split
 from tailorbird.runs.folder import RunFolder
@@ -133,7 +133,7 @@ def test_arms_of_questions_refuse_to_run_at_once() -> None:
         compare_questions(Config.model_validate({"compare": {"curve": "auto"}}))
 
 
-class ToyBench(_Bench):
+class ToyBench(_ArmRunner):
     """Trains nothing; of "full" the third seed fails."""
 
     def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:

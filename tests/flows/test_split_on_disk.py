@@ -105,7 +105,7 @@ def test_every_row_is_in_one_part_and_rows_of_one_text_together(tmp_path: Path) 
 
 
 def test_parts_that_are_judged_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split_on_disk, "MOST_JUDGED", 20)
+    monkeypatch.setattr(split_on_disk, "MOST_HELD_OUT", 20)
     split = split_of(write_rows(tmp_path / "rows.csv", 600), tmp_path / "run")
     assert 15 < len(split.test) <= 20 and 15 < len(split.validation) <= 20
     assert len(split.train) == 800 - len(split.test) - len(split.validation)

@@ -66,11 +66,11 @@ def plan(
         "data.task": task,
         "model.name": model,
     }
-    from tailorbird.flows.plan import Wishes, plan as flow
+    from tailorbird.flows.plan import PlanOptions, plan as flow
 
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
-    wishes = Wishes(names, device, target, time, price_per_hour, curve, arm)
-    result = flow(run.make_config(flags), wishes, resume=run.resume)
+    plan_options = PlanOptions(names, device, target, time, price_per_hour, curve, arm)
+    result = flow(run.make_config(flags), plan_options, resume=run.resume)
     if run.json:
         print(terminal.as_json(asdict(result)))
     else:

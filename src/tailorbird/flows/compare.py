@@ -14,7 +14,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.start_or_resume import opened, reproduce, run_folder
-from tailorbird.flows.tuning_report import TuningRun, in_question, write_tuning_report
+from tailorbird.flows.tuning_report import TuningRun, undecided_arms, write_tuning_report
 from tailorbird.methods.registry import get_method
 from tailorbird.metrics.display import duration, metric, metric_label
 from tailorbird.metrics.metric_facts import what_is_right
@@ -58,8 +58,8 @@ def compare(
             log.say("no data given: the bundled example, a debugging tutor")
         prepared = prepare(config, folder, _settle)
         with scheduler(config.compare) as runner:
-            bench = _Bench(prepared.config, prepared, folder, runner)
-            arms, folders = bench.run()
+            arm_runner = _ArmRunner(prepared.config, prepared, folder, runner)
+            arms, folders = arm_runner.run()
             comparison = TuningRun(
                 kind="compare",
                 prepared=prepared,
@@ -68,7 +68,7 @@ def compare(
                 folders=folders,
                 command=command or reproduce("compare", folder),
                 started=started,
-                learning_curve=bench.learning_curve(folders),
+                learning_curve=arm_runner.learning_curve(folders),
             )
             return write_tuning_report(comparison, runner)
 
@@ -117,7 +117,7 @@ def _check_options(config: Config, arms: Sequence[str]) -> None:
 
 
 @dataclass
-class _Bench:
+class _ArmRunner:
     """Runs the arms, `compare.jobs` at once, each training in a process of its own.
 
     Attributes:
@@ -255,7 +255,7 @@ class _Bench:
         headline = self.task.headline(places)
         outcomes = self.task.outcomes(places, self.prepared.split, headline)
         arms = [self._report(name) for name in self.trainings]
-        return in_question(arms, outcomes, headline, self.config.compare.margin)
+        return undecided_arms(arms, outcomes, headline, self.config.compare.margin)
 
     def _keep_best(self, name: str) -> None:
         """Put the training with the best validation score into the arm's folder."""

@@ -60,7 +60,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RankingResult:
     """The results of every question.
 
     Attributes:
@@ -99,11 +99,11 @@ def judge(
     _check_apart(test, train)
     kb = KnowledgeFolder(store)
     if answerer is None and any(question.answers for question in test):
-        answerer = as_asked(kb, config)
+        answerer = answer_function(kb, config)
     return judge_open(kb, str(store), (test, train), config, answerer, command)
 
 
-def as_asked(kb: KnowledgeFolder, config: Config) -> AnswerFunction:
+def answer_function(kb: KnowledgeFolder, config: Config) -> AnswerFunction:
     """Return a function that answers each question as `tailor ask` would."""
     answerers: list[Answerer] = []
 
@@ -180,7 +180,7 @@ def judge_open(
 
 def judge_questions(
     retriever: Retriever, test: Sequence[Question], train: Sequence[Question] | None = None
-) -> Judged:
+) -> RankingResult:
     """Rank the documents for every question by every side, the best side last."""
     names = Names(name for q in (*test, *(train or ())) for name in q.judged)
     sides = retriever.sides([question.text for question in test])
@@ -201,7 +201,7 @@ def judge_questions(
     with retriever.kb.reading() as view:
         sources = {names(source) for source in view.sources()}
     absent = frozenset(name for q in test for name in q.judged) - sources
-    return Judged(test, rankings, each, list(hits.values())[-1], weighed, names, absent)
+    return RankingResult(test, rankings, each, list(hits.values())[-1], weighed, names, absent)
 
 
 def _by_side(
@@ -252,7 +252,7 @@ def _check_apart(test: Sequence[Question], train: Sequence[Question] | None) -> 
         )
 
 
-def _notes(result: Judged, best: str) -> tuple[str, ...]:
+def _notes(result: RankingResult, best: str) -> tuple[str, ...]:
     notes = []
     ranked_names = {name for each in result.rankings.values() for ranked in each for name in ranked}
     right = {n for q in result.questions for n, grade in q.judged.items() if grade > 0}
@@ -273,7 +273,7 @@ def _notes(result: Judged, best: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _rows(result: Judged, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(result: RankingResult, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for i, question in enumerate(result.questions):
         row: dict[str, Any] = {

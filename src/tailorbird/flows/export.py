@@ -30,12 +30,12 @@ from tailorbird.tasks.registry import generative_task, head_task
 
 Form = Literal["merge", "onnx", "int8"]
 EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"
-TOLD = "export.json"
+DRIFTS = "export.json"
 _MOST_COMPARED, _GREEDY = 1000, 16
 
 
 @dataclass(frozen=True)
-class _Told:
+class _ExportFile:
     """The contents of `export.json`."""
 
     forms: list[dict[str, Any]]
@@ -99,10 +99,10 @@ def export(
     finally:
         if _is_empty(place.path):
             place.path.rmdir()
-    earlier = place.read_as(TOLD, _Told).forms if place.file(TOLD).is_file() else []
+    earlier = place.read_as(DRIFTS, _ExportFile).forms if place.file(DRIFTS).is_file() else []
     others = [entry for entry in earlier if entry.get("form") not in forms]
     entries = [asdict(drift) | {"file": Path(drift.file).name} for drift in drifts]
-    place.write_json(TOLD, {"run": Path(run).resolve().name, "forms": others + entries})
+    place.write_json(DRIFTS, {"run": Path(run).resolve().name, "forms": others + entries})
     return drifts
 
 

@@ -27,7 +27,7 @@ PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PlanOptions:
     """The options of a plan, besides the settings of a run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Wishes:
     arm: str | None = None
 
 
-def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) -> Plan:
+def plan(config: Config, options: PlanOptions | None = None, *, resume: bool = False) -> Plan:
     """Return the plan; only a model's configuration is downloaded.
 
     With `config.output`, the plan and its page are written there. Only a learning curve trains
@@ -57,13 +57,13 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
     Raises:
         UserError: The data, the model, the device or a setting is wrong.
     """
-    wishes = wishes or Wishes()
+    options = options or PlanOptions()
     if config.output is None and not resume:
         with tempfile.TemporaryDirectory() as place:
-            return _planned(config, wishes, RunFolder(place))
+            return _planned(config, options, RunFolder(place))
     folder = run_folder(config, "plan", resume=resume)
     with opened(config, folder, resume=resume) as config:
-        result = _planned(config, wishes, folder)
+        result = _planned(config, options, folder)
         folder.write(CONFIG, dump_config(config))
         folder.write_json(PLAN, asdict(result))
         folder.write(PAGE, render_plan(result))
@@ -71,22 +71,22 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
     return result
 
 
-def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
-    methods = _methods(wishes.methods)
-    place = place_of(wishes.device, config.model.device, config.model.precision)
-    goal = place if wishes.target is None else replace(
-        place_of(wishes.target, precision=place.device.precision), device=place.device
+def _planned(config: Config, options: PlanOptions, folder: RunFolder) -> Plan:
+    methods = _methods(options.methods)
+    place = place_of(options.device, config.model.device, config.model.precision)
+    goal = place if options.target is None else replace(
+        place_of(options.target, precision=place.device.precision), device=place.device
     )  # fmt: skip
-    split, arm = None, wishes.arm or AUTO
+    split, arm = None, options.arm or AUTO
     if config.data.train is None:
-        if wishes.curve:
+        if options.curve:
             raise UserError("--curve needs data to train on", "name a CSV, JSONL or Parquet file")
         shape = read_shape(config.model)
         work, notes = work_without_data(shape, config)
     else:
         prepared = read_and_check(config)
         split = prepared.split
-        if wishes.curve:
+        if options.curve:
             check_curve(arm, split)
         config = with_default_model(config, split)
         shape = read_shape(config.model)
@@ -96,16 +96,16 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
     planned = [m for m in methods if m not in why_not]
     places = (goal, *(place_of(f"{size}GB") for size in SIZES))
     fits = [planner.fit(name, at) for at in places for name in planned]
-    times = _times(planner, memory, place, wishes) if wishes.time else ()
+    times = _times(planner, memory, place, options) if options.time else ()
     curve = None
-    if wishes.curve and split is not None:
+    if options.curve and split is not None:
         if not has_split(folder):
             save_split(folder, split, prepared.source, prepared.columns)
         name = curve_arm(arm, split.task)
         with Scheduler(config.compare.jobs) as runner:
             curve = learning_curve(config, split, CurvePlace(folder, runner), name)
     serving: tuple[ServingPlan, ...] = ()
-    if work.target is None and memory and wishes.time:
+    if work.target is None and memory and options.time:
         base = memory[0].total - (
             0 if method_spec(memory[0].method).trains_all else memory[0].trained
         )
@@ -128,13 +128,13 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
 
 
 def _times(
-    planner: Planner, memory: Sequence[MemoryPlan], place: PlannedDevice, wishes: Wishes
+    planner: Planner, memory: Sequence[MemoryPlan], place: PlannedDevice, options: PlanOptions
 ) -> tuple[TimePlan, ...]:
     times = []
     for each in memory:
         if place.here:
             log.say(f"{each.method}: measuring a few steps")
-        time = plan_time(planner, each, place, wishes.price_per_hour)
+        time = plan_time(planner, each, place, options.price_per_hour)
         times += [time] if time is not None else []
     return tuple(times)
 

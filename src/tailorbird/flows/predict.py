@@ -26,7 +26,7 @@ from tailorbird.tasks.head_scoring import load_target
 
 BLOCK = 10_000
 """The number of rows of a file that are predicted, and in memory, at a time."""
-_MEANT = "; for a text that looks like a file name: echo TEXT | tailor predict RUN"
+_INPUT_HINT = "; for a text that looks like a file name: echo TEXT | tailor predict RUN"
 
 
 def predict_texts(
@@ -89,7 +89,7 @@ def named_file(text: str) -> Path | None:
     folder, split, _ = text.rpartition("#")
     if not os.path.lexists(text) and not (split and os.path.lexists(folder)):
         if _looks_like_a_file(text):
-            raise UserError(f"file {text} does not exist", f"check the path{_MEANT}")
+            raise UserError(f"file {text} does not exist", f"check the path{_INPUT_HINT}")
         return None
     if path.is_file() and kind_of(path) in PROSE:
         raise UserError(
@@ -100,7 +100,7 @@ def named_file(text: str) -> Path | None:
     try:
         files_of(text)
     except UserError as error:
-        raise UserError(error.problem, f"{error.fix}{_MEANT}") from None
+        raise UserError(error.problem, f"{error.fix}{_INPUT_HINT}") from None
     return path
 
 

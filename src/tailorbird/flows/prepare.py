@@ -52,7 +52,7 @@ def prepare(
     elif stays_on_disk(config.data):
         split, columns = stream_split(config.data, folder)
         prepared = Prepared(config, split, str(config.data.train), columns)
-        tell_split(split)
+        log_split(split)
     else:
         prepared = read_and_check(config)
     split = prepared.split
@@ -102,14 +102,14 @@ def read_and_check(config: Config) -> Prepared:
         by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
-    tell_split(split)
+    log_split(split)
     folder = tutor_folder()
     bundled = folder is not None and data.train == str(folder / "train.csv")
     source = "the bundled example (debugging tutor)" if bundled else data.train
     return Prepared(config, split, source, train.columns)
 
 
-def tell_split(split: Split) -> None:
+def log_split(split: Split) -> None:
     """Log the sizes of the parts and the findings of the checks."""
     spec, count = TASKS[split.task], len(split.labels)
     classes = f", {count} {spec.label[1]}" if count > 1 or (count and spec.one_label) else ""

@@ -30,7 +30,7 @@ _SHARE = 1 / 8
 """The share of memory for files that are loaded: rows take three times as much, and their tokens
 once more."""
 _PACKED, _PACKED_TIMES = (".gz", ".bz2", ".xz", ".zst", ".parquet", ".arrow"), 4
-MOST_JUDGED = 20_000
+MOST_HELD_OUT = 20_000
 """The most validation or test rows split off the training file."""
 
 
@@ -113,19 +113,21 @@ def stream_split(data: DataConfig, folder: RunFolder) -> tuple[Split, dict[str, 
     shares = {"validation": data.validation_share, "test": data.test_share}
     cut = {part: share for part, share in shares.items() if part not in own_parts}
     classes = TASKS[first.task].one_label
-    deal = _Deal(cut, data.split_seed, classes)
+    by_hash = _HashSplit(cut, data.split_seed, classes)
     keys = {text_key(example.text) for part in own_parts.values() for example in part}
     path = folder.file(f"{DATA}/train.jsonl")
     with write_examples(path) as write:
-        shared = _deal_out(_all(names["training"], how), deal, keys, data.overlap, write)
-    parts = own_parts | deal.parts()
+        shared = _write_training_rows(
+            _all(names["training"], how), by_hash, keys, data.overlap, write
+        )
+    parts = own_parts | by_hash.parts()
     split = Split(
-        train=ExamplesFile(path, deal.count),
+        train=ExamplesFile(path, by_hash.count),
         validation=parts["validation"],
         test=parts["test"],
-        labels=in_order(deal.labels) if classes else (),
-        how=f"by a hash of each text, seed {data.split_seed}" if deal.shares else "given files",
-        findings=tuple(_findings(shared, deal.dropped)),
+        labels=in_order(by_hash.labels) if classes else (),
+        how=f"by a hash of each text, seed {data.split_seed}" if by_hash.shares else "given files",
+        findings=tuple(_findings(shared, by_hash.dropped)),
         task=first.task,
         form=first.form,
     )
@@ -148,7 +150,7 @@ def _all(name: str, how: dict[str, Any]) -> Iterator[tuple[Example, int]]:
 
 
 @dataclass
-class _Deal:
+class _HashSplit:
     """Assigns rows to the parts to split off, by a hash of their text in [0, 1).
 
     Attributes:
@@ -186,7 +188,7 @@ class _Deal:
         heap = self._heaps[part]
         heapq.heappush(heap, (-u, -example.row, example))
         back: list[Example] = []
-        if len(heap) > MOST_JUDGED:
+        if len(heap) > MOST_HELD_OUT:
             limit = -heap[0][0]
             self._ranges[part] = (self._ranges[part][0], limit)
             while heap and -heap[0][0] >= limit:
@@ -205,9 +207,9 @@ class _Deal:
         return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big") / 2**56
 
 
-def _deal_out(
+def _write_training_rows(
     examples: Iterator[tuple[Example, int]],
-    deal: _Deal,
+    by_hash: _HashSplit,
     keys: set[str],
     overlap: str,
     write: Callable[[Example], None],
@@ -216,7 +218,7 @@ def _deal_out(
     shared = 0
     with log.quiet_progress("reading", 0, "rows") as bar:
         for example, dropped in examples:
-            deal.dropped += dropped
+            by_hash.dropped += dropped
             bar.advance(1)
             if keys and text_key(example.text) in keys:
                 shared += 1
@@ -227,9 +229,9 @@ def _deal_out(
                         f"row {example.row} of the training rows also occurs in validation or test",
                         "remove such rows from one of the files, or let --overlap drop do it",
                     )
-            for row in deal.place(example):
+            for row in by_hash.place(example):
                 write(row)
-                deal.count += 1
+                by_hash.count += 1
     return shared
 
 

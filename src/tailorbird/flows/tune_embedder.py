@@ -87,14 +87,14 @@ class TrainingPairs:
 
 
 def tune_embedder(
-    grounds: RetrieverData,
+    store: RetrieverData,
     queries: Queries | None,
     config: Config,
     folder: RunFolder,
     *,
     resume: bool,
 ) -> Tuned:
-    """Tune the embedder of `grounds` and test it on held-out queries.
+    """Tune the embedder of `store` and test it on held-out queries.
 
     Args:
         queries: Judged queries; None: pairs are generated from the documents.
@@ -106,16 +106,16 @@ def tune_embedder(
     """
     settings, device = config.retriever, choose(config.model.device, config.model.precision)
     folder.write(CONFIG, dump_config(config))
-    old = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
-    data = prepare_pairs(grounds, queries, config, old)
-    fit = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
+    old = Embedder(ModelConfig(name=store.embedder, device=config.model.device), device)
+    data = prepare_pairs(store, queries, config, old)
+    fit = _learn(data, old, store.embedder, config, folder, device, resume=resume)
     new = Embedder(ModelConfig(name=str(folder.file(MODEL)), device=config.model.device), device)
     # With generated pairs, texts without headings are ranked, but the shadow index needs full
     # texts.
-    vectors = new.embed_documents(grounds.corpus.texts, "embedding all chunks").vectors
+    vectors = new.embed_documents(store.corpus.texts, "embedding all chunks").vectors
     ranked = (
         vectors
-        if data.corpus is grounds.corpus
+        if data.corpus is store.corpus
         else new.embed_documents(data.corpus.texts, "texts").vectors
     )
     before = _Ranked(old, data.vectors, data, config)
@@ -136,7 +136,7 @@ def tune_embedder(
         **in_common(data, gate, fit),
         changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], documents),
     )
-    report = retriever_report(grounds.embedder, sections, gate, fit)
+    report = retriever_report(store.embedder, sections, gate, fit)
     weight = after.weight if data.words else None
     return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
 
@@ -199,7 +199,7 @@ def sides_of(
 
 
 def prepare_pairs(
-    grounds: RetrieverData, queries: Queries | None, config: Config, old: Embedder
+    store: RetrieverData, queries: Queries | None, config: Config, old: Embedder
 ) -> TrainingPairs:
     """Return the pairs with their hard negatives, and the held-out queries."""
     settings = config.retriever
@@ -209,10 +209,10 @@ def prepare_pairs(
             f"retriever.pairs is {origin!r}, but no judged queries were given",
             "add --queries FILE, or let pairs be made with --set retriever.pairs=documents",
         )
-    generated = pairs_from_documents(grounds.corpus, settings.document_pairs, settings.seed)
+    generated = pairs_from_documents(store.corpus, settings.document_pairs, settings.seed)
     if queries is None:
-        return _from_documents(grounds, generated, config, old)
-    relevant = check_sources(queries, grounds.corpus.sources)
+        return _from_documents(store, generated, config, old)
+    relevant = check_sources(queries, store.corpus.sources)
     if len(relevant.texts) < LEAST_QUERIES:
         raise UserError(
             f"{len(relevant.texts)} judged queries are too few to tune and to test on",
@@ -224,20 +224,26 @@ def prepare_pairs(
         relevant, settings.validation_share, settings.held_out_share, settings.seed
     )
     vectors = old.embed_queries(list(parts.train.texts.values())).vectors
-    best = best_chunks(parts.train, grounds.corpus, vectors, grounds.vectors)
-    from_queries = pairs_from_queries(parts.train, grounds.corpus, best)
+    best = best_chunks(parts.train, store.corpus, vectors, store.vectors)
+    from_queries = pairs_from_queries(parts.train, store.corpus, best)
     generated, left_out = without_leaks(generated, parts)
     from_queries = [] if origin == "documents" else from_queries
     generated = [] if origin == "given" else generated
-    pairs = _mined(from_queries + generated, grounds, old, config)
+    pairs = _mined(from_queries + generated, store, old, config)
     counts = {"judged queries": len(from_queries), "titles and headings": len(generated)}
     return TrainingPairs(
-        pairs, parts, grounds.corpus, grounds.vectors, grounds.words, counts, left_out
+        pairs,
+        parts,
+        store.corpus,
+        store.vectors,
+        store.words,
+        counts,
+        left_out,
     )
 
 
 def _from_documents(
-    grounds: RetrieverData, generated: list[RankingPair], config: Config, old: Embedder
+    store: RetrieverData, generated: list[RankingPair], config: Config, old: Embedder
 ) -> TrainingPairs:
     settings = config.retriever
     if len(generated) < LEAST_QUERIES:
@@ -253,18 +259,25 @@ def _from_documents(
     train, left_out = without_leaks(train, parts)
     # Any ranking finds titles, which the chunks' texts contain; a query must match the text under
     # them.
-    bare = without_headings(grounds.corpus)
+    bare = without_headings(store.corpus)
     vectors = old.embed_documents(bare.texts, "embedding texts without headings").vectors
-    pairs = _mined(train, replace(grounds, corpus=bare, vectors=vectors, words=None), old, config)
+    pairs = _mined(train, replace(store, corpus=bare, vectors=vectors, words=None), old, config)
     counts = {"judged queries": 0, "titles and headings": len(train)}
     return TrainingPairs(pairs, parts, bare, vectors, None, counts, left_out)
 
 
 def _mined(
-    pairs: list[RankingPair], grounds: RetrieverData, old: Embedder, config: Config
+    pairs: list[RankingPair], store: RetrieverData, old: Embedder, config: Config
 ) -> list[RankingPair]:
     vectors = old.embed_queries([pair.query for pair in pairs]).vectors
-    mined = mine(pairs, grounds.corpus, vectors, grounds.vectors, grounds.words, config.retriever)
+    mined = mine(
+        pairs,
+        store.corpus,
+        vectors,
+        store.vectors,
+        store.words,
+        config.retriever,
+    )
     log.say(f"{len(mined):,} pairs, {sum(len(p.negatives) for p in mined):,} hard negatives")
     return mined
 

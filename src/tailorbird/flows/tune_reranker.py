@@ -37,7 +37,12 @@ NEGATIVES = 4
 
 
 def tune_reranker(
-    grounds: RetrieverData, queries: Queries, config: Config, folder: RunFolder, *, resume: bool
+    store: RetrieverData,
+    queries: Queries,
+    config: Config,
+    folder: RunFolder,
+    *,
+    resume: bool,
 ) -> tuple[RetrieverReport, Path]:
     """Tune a cross-encoder and compare it with no reranker and the current one.
 
@@ -59,8 +64,8 @@ def tune_reranker(
         config = config.replace(retriever={"hard_negatives": NEGATIVES})
     device = choose(config.model.device, config.model.precision)
     folder.write(CONFIG, dump_config(config))
-    embedder = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
-    data = prepare_pairs(grounds, queries, config, embedder)
+    embedder = Embedder(ModelConfig(name=store.embedder, device=config.model.device), device)
+    data = prepare_pairs(store, queries, config, embedder)
     weight = _weight(data, embedder, config)
     validation = _candidates(data, data.parts.validation, embedder, config, weight)
     tested = _candidates(data, data.parts.held_out, embedder, config, weight)

@@ -50,17 +50,17 @@ def tune_store(
     folder = folder or run_folder(config, "reranker" if reranker else "retriever", resume=resume)
     with opened(config, folder, resume=resume) as config:
         log.say(f"run folder: {folder.path}")
-        grounds = grounds_of(kb)
+        store = retriever_data(kb)
         if reranker:
             assert judgements is not None
-            report = _reranker(kb, grounds, judgements, config, folder, resume)
+            report = _reranker(kb, store, judgements, config, folder, resume)
         else:
-            tuned = tune_embedder(grounds, judgements, config, folder, resume=resume)
+            tuned = tune_embedder(store, judgements, config, folder, resume=resume)
             report = tuned.report
         run = circumstances(config, command, started) | {"seconds": report.seconds}
         report = replace(report, **run)
         if not reranker and report.sections.published:
-            publish(kb, tuned, grounds.corpus.texts)
+            publish(kb, tuned, store.corpus.texts)
         # Written last, since the report says "published".
         write_report(report, render_retriever(report), folder)
         shutil.rmtree(folder.file(CHECKPOINTS), ignore_errors=True)
@@ -92,7 +92,7 @@ def _copy_model(kb: KnowledgeFolder, model: Path, kind: str) -> Path:
     return place.file(str(number))
 
 
-def grounds_of(kb: KnowledgeFolder) -> RetrieverData:
+def retriever_data(kb: KnowledgeFolder) -> RetrieverData:
     """Return every chunk of a knowledge base with its vector, and its word search."""
     with kb.reading() as view:
         chunks = [chunk for source in view.sources() for chunk in view.chunks(source)]
@@ -118,7 +118,7 @@ def _words(kb: KnowledgeFolder, places: dict[str, int]) -> Callable[[str, int], 
 
 def _reranker(
     kb: KnowledgeFolder,
-    grounds: RetrieverData,
+    store: RetrieverData,
     queries: Queries,
     config: Config,
     folder: RunFolder,
@@ -127,7 +127,7 @@ def _reranker(
     from tailorbird.flows.tune_reranker import tune_reranker
 
     config = config.replace(retrieve={"reranker": reranker_name(config.retrieve, kb)})
-    report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
+    report, model = tune_reranker(store, queries, config, folder, resume=resume)
     if report.sections.published:
         copy = _copy_model(kb, model, "rerankers")
         kb.set_setting(RERANKER, copy.relative_to(kb.folder.resolve()).as_posix())

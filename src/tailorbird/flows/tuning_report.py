@@ -187,7 +187,7 @@ def judge(
     return widened, comparisons, verdict(widened, comparisons, headline, evidence)
 
 
-def in_question(
+def undecided_arms(
     arms: Sequence[ArmReport], outcomes: Outcomes, headline: str, margin: float = MARGIN
 ) -> frozenset[str]:
     """Return the arms whose further trainings could change the recommendation; () if settled."""

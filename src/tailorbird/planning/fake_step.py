@@ -28,7 +28,7 @@ KINDS = ("activations", "logits", "casts", "gradients", "temporary")
 
 
 @dataclass
-class Account:
+class MemoryAccount:
     """The live memory of a step besides the weights.
 
     Attributes:
@@ -44,7 +44,7 @@ class Account:
     flops: int = 0
 
 
-class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all live storages, by kind.
 
     Args:
@@ -54,7 +54,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, model: nn.Module, vocabulary: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.account = Account()
+        self.account = MemoryAccount()
         self.kind = "activations"
         self._vocabulary = vocabulary
         self._alive = 0
@@ -178,7 +178,7 @@ def fake(model: nn.Module, device: Device) -> Iterator[FakeTensorMode]:
 
 def training_step(
     model: nn.Module, device: Device, loss_sum: Any, vocabulary: int, *, accumulated: bool
-) -> Account:
+) -> MemoryAccount:
     """Return the account of a forward and a backward pass; call it inside `fake`.
 
     Args:
@@ -188,7 +188,7 @@ def training_step(
         vocabulary: The width of logits.
         accumulated: Gradients of earlier micro-batches exist.
     """
-    live = Live(model, vocabulary)
+    live = LiveTensors(model, vocabulary)
     if accumulated:
         for _, parameter in trained_parameters(model):
             parameter.grad = torch.empty_like(parameter)
@@ -204,9 +204,9 @@ def training_step(
     return live.account
 
 
-def reading(model: nn.Module, device: Device, forward: Any, vocabulary: int) -> Account:
+def reading(model: nn.Module, device: Device, forward: Any, vocabulary: int) -> MemoryAccount:
     """Return the account of a forward pass without gradients; call it inside `fake`."""
-    live = Live(model, vocabulary)
+    live = LiveTensors(model, vocabulary)
     with torch.no_grad(), live, _autocast(device):
         forward()
     live.close()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tailorbird.data.encode import Encoded
     from tailorbird.models.load import Base
-    from tailorbird.planning.fake_step import Account
+    from tailorbird.planning.fake_step import MemoryAccount
     from tailorbird.train.settings import Settings
 
 # The batch size of `models/head_logits.py`.
@@ -124,7 +124,7 @@ def _stepped(
     return values | {"flops": float(train.flops * parts)}
 
 
-def _named(phase: str, account: "Account") -> dict[str, float]:
+def _named(phase: str, account: "MemoryAccount") -> dict[str, float]:
     parts = {f"{phase}.{kind}": float(size) for kind, size in account.parts.items()}
     return parts | {f"{phase}.peak": float(account.peak), f"{phase}.loose": float(account.loose)}
 

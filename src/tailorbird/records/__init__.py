@@ -16,8 +16,8 @@ from tailorbird.records.questions import (
     QuestionArmReport as QuestionArmReport,
     QuestionCost as QuestionCost,
     QuestionSections as QuestionSections,
-    ShownAnswer as ShownAnswer,
-    ShownQuestion as ShownQuestion,
+    SampleAnswer as SampleAnswer,
+    SampleQuestion as SampleQuestion,
 )
 from tailorbird.records.report import (
     KINDS as KINDS,

@@ -78,7 +78,7 @@ class QuestionArmReport:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownAnswer:
+class SampleAnswer:
     """An arm's answer to one question, with its mark."""
 
     arm: str
@@ -88,7 +88,7 @@ class ShownAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownQuestion:
+class SampleQuestion:
     """A question on which arms disagree.
 
     Attributes:
@@ -100,7 +100,7 @@ class ShownQuestion:
     question: str
     answers: tuple[str, ...]
     passages: tuple[tuple[str, str, bool], ...]
-    given: tuple[ShownAnswer, ...]
+    given: tuple[SampleAnswer, ...]
     stale: str = ""
 
 
@@ -139,6 +139,6 @@ class QuestionSections:
     change_words: str = ""
     reindex_seconds: float | None = None
     break_even: tuple[BreakEven, ...] = ()
-    disagreements: tuple[ShownQuestion, ...] = ()
+    disagreements: tuple[SampleQuestion, ...] = ()
     price_per_hour: float | None = None
     notes: tuple[str, ...] = ()

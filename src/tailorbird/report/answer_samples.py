@@ -48,7 +48,7 @@ class Bit:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ExampleView:
     """A decoded training example."""
 
     bits: list[Bit]
@@ -70,7 +70,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownText:
+class AnswerView:
     """One arm's answer for display; ``level`` is its score in percent, if it has a scale."""
 
     arm: str
@@ -88,11 +88,11 @@ class PromptRow:
     prompt: str
     reference: str
     row: int
-    first: list[ShownText]
-    others: list[ShownText]
+    first: list[AnswerView]
+    others: list[AnswerView]
 
 
-def shown_examples(report: Report) -> list[Shown]:
+def shown_examples(report: Report) -> list[ExampleView]:
     """Return the first training examples; long ones lose their middle."""
     return [_example_view(example) for example in report.data.shown[:EXAMPLES]]
 
@@ -136,7 +136,7 @@ def leading(report: Report) -> list[str]:
     return names[:2]
 
 
-def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownText:
+def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> AnswerView:
     """Return one clipped answer, with its agreement with the reference marked."""
     name = headline_metric(report)
     scaled = is_at_most_one(name) and 0 <= answer.score <= 1
@@ -149,7 +149,7 @@ def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownT
         for n in answer.nearest
     )
     prompt = clip(answer.prompt, PROMPT_CHARACTERS)
-    return ShownText(
+    return AnswerView(
         arm=arm.name,
         standing=standing(report, arm),
         output=agreement(output, reference),
@@ -159,7 +159,7 @@ def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownT
     )
 
 
-def worst(report: Report, arm: ArmReport) -> list[ShownText]:
+def worst(report: Report, arm: ArmReport) -> list[AnswerView]:
     """Return an arm's worst answers; more for the recommended arm."""
     most = WORST_OF_CHOSEN if arm.name == report.verdict.recommended else WORST_OF_OTHERS
     return [answer_view(report, arm, answer) for answer in arm.worst[:most]]
@@ -201,12 +201,12 @@ def _score(name: str, score: float) -> str:
     return display.metric(name, score)
 
 
-def _example_view(example: Sequence[Piece]) -> Shown:
+def _example_view(example: Sequence[Piece]) -> ExampleView:
     bits: list[Bit] = []
     for trained, pieces in groupby(example, key=lambda piece: piece.trained):
         bits += _bits(_cut("".join(piece.text for piece in pieces)), trained)
     trained_on = sum(len(piece.text) for piece in example if piece.trained)
-    return Shown(bits, trained_on, sum(len(piece.text) for piece in example))
+    return ExampleView(bits, trained_on, sum(len(piece.text) for piece in example))
 
 
 def _cut(text: str) -> str:

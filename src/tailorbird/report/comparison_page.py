@@ -20,7 +20,7 @@ from tailorbird.report import captions, hyperparameter_plots as looks, report_fa
 from tailorbird.report.answer_samples import (
     ROWS_OPEN,
     WORST_OPEN,
-    ShownText,
+    AnswerView,
     clip,
     leading,
     shown_examples,
@@ -75,7 +75,7 @@ class ArmView:
     classes: list[ClassScore] = field(default_factory=list)
     errors: list[WrongExample] = field(default_factory=list)
     residuals: list[str] = field(default_factory=list)
-    worst: list[ShownText] = field(default_factory=list)
+    worst: list[AnswerView] = field(default_factory=list)
     says: dict[str, str] = field(default_factory=dict)
     scores: list[tuple[str, str, Score]] = field(default_factory=list)
     costs: list[tuple[str, str]] = field(default_factory=list)

@@ -24,7 +24,7 @@ _WORDS = {
 WIDTH, HEIGHT = 620.0, 320.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 500.0, 26.0, 270.0
 FAILURES_OPEN = 10
-_FAILURES_TOLD = 3
+_FAILURES_PRINTED = 3
 
 
 def heading(name: str) -> str:
@@ -109,10 +109,10 @@ def failure_lines(report: JudgeReport) -> list[str]:
         return []
     lines = [
         f"  {failure.question}  Right: {', '.join(failure.right[:2])}; {failure.why}."
-        for failure in report.sections.failures[:_FAILURES_TOLD]
+        for failure in report.sections.failures[:_FAILURES_PRINTED]
     ]
     count = len(report.sections.failures)
-    more = f", {_FAILURES_TOLD} of them" if count > _FAILURES_TOLD else ""
+    more = f", {_FAILURES_PRINTED} of them" if count > _FAILURES_PRINTED else ""
     return [f"Not among the first ten ({display.plural(count, 'question')}{more}):", *lines]
 
 

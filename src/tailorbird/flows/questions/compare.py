@@ -64,7 +64,7 @@ def compare_questions(
         facts = folder.read_as(FACTS, Facts)
         arms = select_arms(config.compare.methods)
         with ForkServer() as runner:
-            outcomes = _QuestionBench(config, folder, runner).run(arms)
+            outcomes = _QuestionArmRunner(config, folder, runner).run(arms)
         outcome = QuestionRun(
             config=config,
             question_set=read_question_set(folder),
@@ -78,7 +78,7 @@ def compare_questions(
 
 
 @dataclass
-class _QuestionBench:
+class _QuestionArmRunner:
     """Runs the arms one after the other, each in a process of its own."""
 
     config: Config

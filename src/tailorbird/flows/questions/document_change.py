@@ -11,7 +11,7 @@ from tailorbird.config import Config
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.read_result import document_digest
 from tailorbird.flows.index import Indexed, add_documents, index, remove
-from tailorbird.flows.questions.passages import Finder, holds, piece_of
+from tailorbird.flows.questions.passages import Finder, holds, passage_of
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.rag.entity_substitution import Substitution, choose_substitutions, substituted
 from tailorbird.records import Chunk, Document, Question
@@ -162,7 +162,7 @@ def _changed_items(
             dropped += 1
             continue
         new = answers[question.id]
-        right = piece_of(gold[question.id], new) if question.id in gold else None
+        right = passage_of(gold[question.id], new) if question.id in gold else None
         items.append(Item(question.id, question.text, new, True, pieces, right))
     return tuple(items), dropped
 
@@ -183,6 +183,6 @@ def _unchanged_items(
         return ()
     passages = after.search(same, k)
     return tuple(
-        Item(q.id, q.text, q.answers, True, pieces, piece_of(now[q.id], q.answers))
+        Item(q.id, q.text, q.answers, True, pieces, passage_of(now[q.id], q.answers))
         for q, pieces in zip(same, passages, strict=True)
     )

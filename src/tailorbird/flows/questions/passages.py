@@ -47,7 +47,7 @@ class Finder:
         hits = self.retriever.many([question.text for question in questions], k=k)
         self.seconds = perf_counter() - started
         return [
-            tuple(piece_of(hit.chunk, answers.get(q.id, q.answers)) for hit in of_one)
+            tuple(passage_of(hit.chunk, answers.get(q.id, q.answers)) for hit in of_one)
             for q, of_one in zip(questions, hits, strict=True)
         ]
 
@@ -83,7 +83,7 @@ class Finder:
             return {self.names(source) for source in view.sources()}
 
 
-def piece_of(chunk: Chunk, answers: Sequence[str]) -> PromptPassage:
+def passage_of(chunk: Chunk, answers: Sequence[str]) -> PromptPassage:
     """Return a chunk as a passage in a prompt."""
     trail = [part for part in (chunk.title, *chunk.headings) if part]
     heading = " > ".join(dict.fromkeys(trail))

@@ -21,7 +21,7 @@ from tailorbird.documents.read_result import document_digest
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index
 from tailorbird.flows.questions.document_change import Change, make_change
-from tailorbird.flows.questions.passages import Finder, passages_that_fit, piece_of, with_shots
+from tailorbird.flows.questions.passages import Finder, passage_of, passages_that_fit, with_shots
 from tailorbird.flows.questions.report import FACTS, Facts
 from tailorbird.flows.questions.time_budget import within_budget
 from tailorbird.knowledge.base import KnowledgeFolder
@@ -47,7 +47,7 @@ def prepare_questions(config: Config, folder: RunFolder) -> None:
     finder = Finder(kb, config, Names(name for q in questions for name in q.judged))
     notes = _check_sources(questions, finder)
     gold = finder.gold(questions)
-    notes += _nowhere(questions, gold)
+    notes += _unlocated_answers(questions, gold)
     config, cut = within_budget(config, select_arms(config.compare.methods), len(questions))
     split, config, budget = _split(config, questions, gold)
     probe = finder.search(split.test[:_PROBED], 4)
@@ -112,7 +112,7 @@ def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, 
     return ()
 
 
-def _nowhere(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str, ...]:
+def _unlocated_answers(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str, ...]:
     answerable = [question for question in questions if question.answerable]
     unplaced = [question for question in answerable if question.id not in gold]
     if not unplaced:
@@ -157,7 +157,7 @@ def _items(
     return tuple(
         Item(
             q.id, q.text, q.answers, q.answerable, pieces,
-            piece_of(gold[q.id], q.answers) if q.id in gold else None,
+            passage_of(gold[q.id], q.answers) if q.id in gold else None,
         )
         for q, pieces in zip(questions, passages, strict=True)
     )  # fmt: skip

@@ -38,9 +38,9 @@ from tailorbird.records import (
     QuestionCost,
     QuestionSections,
     QuestionsReport,
+    SampleAnswer,
+    SampleQuestion,
     Score,
-    ShownAnswer,
-    ShownQuestion,
 )
 from tailorbird.report.questions_page import render_questions
 from tailorbird.runs.finished_run import circumstances, write_report
@@ -360,7 +360,7 @@ def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str,
     )
 
 
-def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
+def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[SampleQuestion, ...]:
     """Return questions that only some arms answer correctly, the most divided first."""
     divided = []
     for i, item in enumerate(run.question_set.test):
@@ -370,7 +370,7 @@ def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[Sho
     examples = []
     for _, i, item in sorted(divided, key=lambda each: each[:2])[:_SHOWN]:
         outputs = tuple(
-            ShownAnswer(name, each.texts[i][:400], each.outcomes[i], each.failures[i])
+            SampleAnswer(name, each.texts[i][:400], each.outcomes[i], each.failures[i])
             for name, each in marked.items()
         )
         pieces = tuple(
@@ -378,7 +378,7 @@ def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[Sho
             for piece in item.found[: run.question_set.passages]
         )
         answers = item.answers if item.answerable else ("(the documents hold no answer)",)
-        examples.append(ShownQuestion(item.id, item.question, answers, pieces, outputs))
+        examples.append(SampleQuestion(item.id, item.question, answers, pieces, outputs))
     return tuple(examples)
 
 
