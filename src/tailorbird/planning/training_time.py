@@ -199,8 +199,16 @@ def synthetic_job(
         place: The folder for the loop's files.
         model: An existing model for the same work; None: it is loaded.
     """
-    make = _writing if work.target is None else _labels
-    return make(config, work, device, place, model)
+    from tailorbird.runs.folder import RunFolder
+    from tailorbird.train.loop import TrainJob
+
+    build = _generative_work if work.target is None else _head_work
+    model, training, settings, validate = build(config, work, device, model)
+    return model, TrainJob(
+        training, settings, device, RunFolder(place), validate,
+        keep="loss" if work.target is None else "accuracy",
+        title=f"measuring {config.method.name}",
+    )  # fmt: skip
 
 
 def _rows_of_ids(work: Work, model: "nn.Module", config: Config) -> list[np.ndarray]:
@@ -212,15 +220,12 @@ def _rows_of_ids(work: Work, model: "nn.Module", config: Config) -> list[np.ndar
     return [random.integers(*_IDS, size).astype(np.int32) for size in sizes]
 
 
-def _labels(
-    config: Config, work: Work, device: Device, place: Path, model: Any
-) -> tuple["nn.Module", "TrainJob"]:
+def _head_work(config: Config, work: Work, device: Device, model: Any) -> tuple[Any, ...]:
+    """Return the model, the workload, the settings and the validation of a head's training."""
     from tailorbird.config.losses import loss_name
     from tailorbird.models.classifier import load_classifier
-    from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.registry import head_task
     from tailorbird.train.head_losses import make_loss
-    from tailorbird.train.loop import TrainJob
     from tailorbird.train.settings import resolve
 
     method, target = get_method(config.method.name), work.target
@@ -238,19 +243,15 @@ def _labels(
         task.predict(current, encoded, 0, device, target)
         return 1.0, 0.5
 
-    labels = task.work(encoded, 0, device, settings.micro_batch_size, loss)
-    title = f"measuring {method.name}"
-    return model, TrainJob(labels, settings, device, RunFolder(place), validate, title=title)
+    training = task.work(encoded, 0, device, settings.micro_batch_size, loss)
+    return model, training, settings, validate
 
 
-def _writing(
-    config: Config, work: Work, device: Device, place: Path, model: Any
-) -> tuple["nn.Module", "TrainJob"]:
+def _generative_work(config: Config, work: Work, device: Device, model: Any) -> tuple[Any, ...]:
+    """Return the same of a training on answers."""
     from tailorbird.data.tokens import Tokens
     from tailorbird.models.load import load_generative
     from tailorbird.models.packed import sequence_losses
-    from tailorbird.runs.folder import RunFolder
-    from tailorbird.train.loop import TrainJob
     from tailorbird.train.settings import resolve_generative
     from tailorbird.train.workloads import GenerativeWork
 
@@ -269,9 +270,7 @@ def _writing(
         losses = sequence_losses(training.reader, tokens, device)
         return losses.per_token, losses.accuracy
 
-    title = f"measuring {method.name}"
-    job = TrainJob(training, settings, device, RunFolder(place), validate, keep="loss", title=title)
-    return model, job
+    return model, training, settings, validate
 
 
 def _save_random(cut: Any, work: Work, place: Path, config: Config) -> None:
