@@ -52,7 +52,7 @@ def _open(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
     with open_zip(path) as archive:
         manifest = xml_part(archive, "META-INF/manifest.xml")
         if manifest is not None and next(manifest.iter("{*}encryption-data"), None) is not None:
-            raise Unreadable("encrypted: it needs a password")
+            raise Unreadable("encrypted: save a copy without its password")
         yield archive, required_part(archive, "content.xml", kind)
 
 

@@ -58,7 +58,7 @@ def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
         pdf = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
         if "assword" in str(error):
-            raise Unreadable("encrypted: it needs a password") from error
+            raise Unreadable("encrypted: save a copy without its password") from error
         raise Unreadable(f"damaged or cut off: {error}") from error
     try:
         text, marks, count = _read_pages(pdf, notes)

@@ -238,7 +238,7 @@ def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
         with path.open("rb") as file:  # as bytes: calamine does not know templates by name
             book = calamine.CalamineWorkbook.from_filelike(file)
     except calamine.PasswordError as error:
-        raise Unreadable("encrypted: it needs a password") from error
+        raise Unreadable("encrypted: save a copy without its password") from error
     except calamine.CalamineError as error:
         raise Unreadable(f"damaged, or not a workbook: {error}") from error
     builder = TextBuilder()

@@ -130,7 +130,7 @@ def read_epub(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     with open_zip(path) as archive:
         container = required_part(archive, "META-INF/container.xml", "an EPUB")
         if member(archive, "META-INF/rights.xml") is not None:
-            raise Unreadable("encrypted: it is protected against copying")
+            raise Unreadable("encrypted: it is protected against copying (DRM)")
         files = [attribute(e, "full-path") for e in container.iter() if local(e) == "rootfile"]
         name = next((file for file in files if file), "")
         package = required_part(archive, name, "an EPUB")

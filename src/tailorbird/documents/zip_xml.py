@@ -40,7 +40,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 def _check(archive: zipfile.ZipFile) -> None:
     entries = archive.infolist()
     if any(entry.flag_bits & 1 for entry in entries):
-        raise Unreadable("encrypted: it needs a password")
+        raise Unreadable("encrypted: save a copy without its password")
     unpacked = sum(entry.file_size for entry in entries)
     packed = max(1, sum(entry.compress_size for entry in entries))
     if unpacked > MOST_BYTES or (unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed):

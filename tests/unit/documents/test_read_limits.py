@@ -92,7 +92,7 @@ def test_entities_are_not_expanded(tmp_path: Path) -> None:
 
 def test_encrypted(tmp_path: Path, made: Any) -> None:
     made.encrypted_pdf(tmp_path / "a.pdf")
-    assert one(tmp_path / "a.pdf").why == "encrypted: it needs a password"
+    assert one(tmp_path / "a.pdf").why == "encrypted: save a copy without its password"
     (tmp_path / "a.docx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
     assert one(tmp_path / "a.docx").why.startswith("encrypted")
 
