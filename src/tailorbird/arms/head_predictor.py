@@ -28,7 +28,7 @@ class OutputSource(ABC):
     target: Target
     learns = False
     parallel = False
-    """Whether several threads may ask at once."""
+    """Whether several threads may compute at once."""
 
     @property
     def labels(self) -> Sequence[str]:

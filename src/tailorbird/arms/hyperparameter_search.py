@@ -163,7 +163,7 @@ def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
         for name, value in values.items()
     }
     options = {f"method.{k}": v for k, v in method.options(config.method).items()}
-    return plain | {f"train.{k}": v for k, v in settings.to_json().items()} | options
+    return plain | {f"train.{k}": v for k, v in asdict(settings).items()} | options
 
 
 def searched(report: ArmReport, result: Search, folder: RunFolder) -> ArmReport:

@@ -52,9 +52,9 @@ def tune(
         Interrupted: Ctrl-C; the run can be resumed.
     """
     if launched():
-        from tailorbird.train.launch import led
+        from tailorbird.train.launch import on_leading_rank
 
-        with led():
+        with on_leading_rank():
             return _tune(config, folder, resume, command)
     return _tune(config, folder, resume, command)
 

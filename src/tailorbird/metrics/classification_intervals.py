@@ -61,7 +61,7 @@ def score_all(
 ) -> dict[str, Score]:
     """Return every score of `METRICS` with its 95 % interval over the sampling of test examples.
 
-    No interval covers the variation between trainings; see `training.method_score`.
+    No interval covers the variation between trainings; see `significance.method_score`.
 
     Args:
         probabilities: ``[n, classes]``; or ``[trainings, n, classes]`` for several trainings of one

@@ -5,24 +5,11 @@ from dataclasses import dataclass, replace
 from math import inf, isnan
 
 from tailorbird.metrics import verdict_sentences
-from tailorbird.metrics.cost import (
-    BLIND,
-    MAJORITY,
-    NEAREST,
-    PREDICTIONS,
-    SAME_COST,
-    SAME_SIZE,
-    rank_cost,
-)
+from tailorbird.metrics.cost import BLIND, NEAREST, SAME_COST, SAME_SIZE, rank_cost
 from tailorbird.metrics.intervals import Z
 from tailorbird.metrics.metric_facts import sign, unit
 from tailorbird.metrics.verdict_sentences import ALPHA, Case, is_at_floor
 from tailorbird.records import ArmReport, Comparison, Luck, Score, Verdict
-
-__all__ = [
-    "FLOORS", "MAJORITY", "PREDICTIONS", "best_arm", "cheapest", "rank_cost", "undecided",
-    "verdict",
-]  # fmt: skip
 
 MARGIN = 0.02
 SURE = 0.8416212335729143

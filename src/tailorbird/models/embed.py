@@ -100,7 +100,8 @@ class Embedder:
             encoded = self._encode(texts, before)
             skip = 0 if self.modules.include_prompt or not before else self._prompt_tokens(before)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        batches = token_batches(encoded.lengths, self._tokens_at_once())
+        most = _TOKENS_PER_BATCH.get(self.device.kind, _TOKENS_PER_BATCH_GPU)
+        batches = token_batches(encoded.lengths, most)
         total = int(encoded.lengths.sum())
         # Counted in tokens, since long texts come first.
         with log.quiet_progress(title, total, "tokens") as bar:
@@ -129,9 +130,6 @@ class Embedder:
         ids = self.tokenizer(prompt)["input_ids"]
         ends = {self.tokenizer.sep_token_id, self.tokenizer.eos_token_id}
         return len(ids) - bool(ids and ids[-1] in ends)
-
-    def _tokens_at_once(self) -> int:
-        return _TOKENS_PER_BATCH.get(self.device.kind, _TOKENS_PER_BATCH_GPU)
 
     def _all(
         self, encoded: Encoded, batches: list[np.ndarray], skip: int

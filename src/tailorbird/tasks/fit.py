@@ -4,7 +4,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
@@ -76,12 +76,12 @@ class TaskFit(ABC):
         Raises:
             UserError: Its checkpoints would not fit the disk.
         """
-        from tailorbird.train.launch import crew
+        from tailorbird.train.launch import training_ranks
         from tailorbird.train.loop import train
 
         job = self.job
         check_disk_space(self.model, job)
-        with crew(job.config.train.processes) as ranks:
+        with training_ranks(job.config.train.processes) as ranks:
             started = time.monotonic()
             parts = (job.name, job.config, job.split, job.folder.path)
             with ranks.calling(train_along, *parts):
@@ -125,7 +125,7 @@ class TaskFit(ABC):
             "device": self.device.name,
             "precision": self.device.precision,
             "method": {"name": self.method.name} | self.method.options(config.method),
-            "train": self.settings.to_json(),
+            "train": asdict(self.settings),
             "max_length": self.limit,
         }
 

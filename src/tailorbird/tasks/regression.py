@@ -111,7 +111,7 @@ class Regression(HeadTask):
         return replace(report, errors=errors, residuals=tuple(residuals))
 
     def votes(self, examples: Sequence[Example], target: Target) -> np.ndarray:
-        """See `HeadTask.votes`: an example speaks for its own numbers."""
+        """See `HeadTask.votes`: an example votes for its own numbers."""
         return self.truths(examples, target)
 
     def fit_linear(

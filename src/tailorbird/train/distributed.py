@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 _READY, _FAILED, _OUT_OF_MEMORY = 0, 1, 2
 
 
-class Elsewhere(RuntimeError):
+class OtherRankFailed(RuntimeError):
     """This rank cannot continue because another one has failed."""
 
 
@@ -95,7 +95,7 @@ class RankGroup:
 
     def _raise(self, fault: Exception | None) -> NoReturn:
         own = None
-        if fault is not None and not isinstance(fault, Elsewhere):
+        if fault is not None and not isinstance(fault, OtherRankFailed):
             own = (f"{type(fault).__name__}: {fault}", is_out_of_memory(fault))
         answers = self.gather(own)
         if fault is not None and own:
@@ -112,7 +112,7 @@ class RankGroup:
             fault: The reason why this rank cannot take part.
 
         Raises:
-            Elsewhere: Another rank has failed; the message says whether it ran out of memory.
+            OtherRankFailed: Another rank has failed; the message says whether it ran out of memory.
             UserError: The ranks are ready for different exchanges.
         """
         flag = _READY
@@ -126,7 +126,7 @@ class RankGroup:
         if fault is not None:
             return
         if (worst := int(flags.max())) != _READY:
-            raise Elsewhere(
+            raise OtherRankFailed(
                 "out of memory in another process"
                 if worst == _OUT_OF_MEMORY
                 else "failed elsewhere"

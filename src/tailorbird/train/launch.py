@@ -30,7 +30,7 @@ _LOOK_SECONDS, _ENDING_SECONDS = 0.05, 10.0
 _HERE = "tailorbird/here/{}"
 
 
-class Crew:
+class TrainingRanks:
     """The ranks of this process's training, including those that it started."""
 
     def __init__(self) -> None:
@@ -142,11 +142,11 @@ class Crew:
         self.abandon()
 
 
-_crew = Crew()
+_training = TrainingRanks()
 
 
 @contextlib.contextmanager
-def crew(count: int = 1) -> Iterator[RankGroup]:
+def training_ranks(count: int = 1) -> Iterator[RankGroup]:
     """Yield the ranks to train with: those of a launcher, else `count`, started at first use.
 
     They are reused for the next training of this process, and end with it.
@@ -155,31 +155,31 @@ def crew(count: int = 1) -> Iterator[RankGroup]:
         UserError: Those of a launcher cannot be reached.
         ProcessLost: One of them has ended.
     """
-    if _crew.ranks.count == 1 and launched():
-        _crew.join()
-    elif _crew.ranks.count == 1 and count > 1:
+    if _training.ranks.count == 1 and launched():
+        _training.join()
+    elif _training.ranks.count == 1 and count > 1:
         import atexit
 
-        _crew.start(count)
-        atexit.register(_crew.close)
-    with _crew.whole() as ranks:
+        _training.start(count)
+        atexit.register(_training.close)
+    with _training.whole() as ranks:
         yield ranks
 
 
 @contextlib.contextmanager
-def led() -> Iterator[None]:
+def on_leading_rank() -> Iterator[None]:
     """Under a launcher, run the block on rank 0 alone; the others follow it and end here."""
     if not launched():
         yield
         return
-    with crew() as ranks:
+    with training_ranks() as ranks:
         if not ranks.leads:
             follow(ranks)
             raise SystemExit(0)
     try:
         yield
     finally:
-        _crew.close()
+        _training.close()
 
 
 def follow(ranks: RankGroup) -> None:
@@ -224,7 +224,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # This module runs as __main__; calls must find the imported module's crew.
+    # This module runs as __main__; calls must find the imported module's ranks.
     from tailorbird.train import launch
 
     sys.exit(launch.main())

@@ -259,7 +259,7 @@ def _follow(stepper: Stepper, state: State, job: TrainJob, interrupted: Callable
 
 
 def _goes_on(stepper: Stepper, ranks: RankGroup) -> bool:
-    """Obey the leading rank between steps; return whether another step follows."""
+    """Do what the leading rank commands between steps; return whether another step follows."""
     while (order := ranks.share(_GO)) in (_SAVE, _GATHER):
         if order == _GATHER:
             stepper.layout.gather()

@@ -1,8 +1,7 @@
 """The loop's settings with every default filled in."""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 from tailorbird import log
 from tailorbird.config.schema import Config
@@ -38,10 +37,6 @@ class Settings:
     def steps_between_validations(self, per_epoch: int) -> int:
         """Return the steps between validations: as set, or half an epoch."""
         return self.evaluate_every or max(1, math.ceil(per_epoch / 2))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for the report."""
-        return asdict(self)
 
 
 # A head for two classes learns within a few steps; one for 77 takes most of the training.

@@ -18,7 +18,7 @@ import torch
 from torch import distributed, nn
 
 from tailorbird.errors import UserError
-from tailorbird.train.distributed import Elsewhere, RankGroup, connected
+from tailorbird.train.distributed import OtherRankFailed, RankGroup, connected
 
 if TYPE_CHECKING:
     from tailorbird.train.step import Workload
@@ -139,7 +139,7 @@ class Sharded(Replicated):
 
     def leave(self, error: Exception, largest: int) -> int:
         """See `Replicated.leave`: the other ranks fail too, at their next exchange."""
-        if not isinstance(error, Elsewhere):
+        if not isinstance(error, OtherRankFailed):
             self.ranks.roll_call(fault=error)
         # Gradients of a gathered block would otherwise be added to those of the next pass.
         self._pass.zero_grad(set_to_none=True)
@@ -168,7 +168,7 @@ class Sharded(Replicated):
 
     def gather(self) -> None:
         """See `Replicated.gather`: each block is freed at once."""
-        with suppress(Elsewhere):  # the leading rank reports the fault
+        with suppress(OtherRankFailed):  # the leading rank reports the fault
             self._unshard(keep=False)
 
     def _unshard(self, *, keep: bool) -> None:
@@ -177,7 +177,7 @@ class Sharded(Replicated):
                 part.unshard()
                 if not keep:
                     part.reshard()
-        except Elsewhere:
+        except OtherRankFailed:
             raise
         except Exception as error:
             self.ranks.roll_call(fault=error)

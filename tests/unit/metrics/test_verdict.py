@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.verdict import (
     Evidence,
     best_arm,
     cheapest,
-    rank_cost,
     undecided,
     verdict,
 )

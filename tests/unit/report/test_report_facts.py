@@ -4,7 +4,7 @@ import pytest
 from sample_written import written_report
 from test_report_page import words
 
-from tailorbird.metrics.verdict import rank_cost
+from tailorbird.metrics.cost import rank_cost
 from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, TuningSections, Verdict
 from tailorbird.report import report_facts
 from tailorbird.report.comparison_page import render_page

@@ -42,7 +42,7 @@ MakeFit = Callable[..., Any]
 @pytest.fixture(scope="module", autouse=True)
 def ended_crew() -> Iterator[None]:
     yield
-    launch._crew.close()
+    launch._training.close()
 
 
 def labels() -> Split:
@@ -258,7 +258,7 @@ def test_a_run_of_two_ranks_goes_on_with_another_number(
     fresh.job = replace(fresh.job, config=fresh.job.config.model_copy(update={"train": train}))
     with pytest.MonkeyPatch.context() as patch:
         if after == 1:  # the ranks of this module stay for its other tests
-            patch.setattr(launch, "_crew", launch.Crew())
+            patch.setattr(launch, "_training", launch.TrainingRanks())
         assert fresh.train().steps == 20
     told = capsys.readouterr().err
     assert "continuing after step 6" in told
@@ -276,7 +276,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_name_and_a_checkpoint(
     own = both.validate
 
     def validate(model: nn.Module) -> tuple[float, float]:
-        launch._crew._started[0].kill()
+        launch._training._started[0].kill()
         result: tuple[float, float] = own(model)
         return result
 
@@ -340,7 +340,7 @@ def test_fault_of_one_rank_ends_all_with_its_words(make_fit: MakeFit) -> None:
     both.model.bert.encoder.layer[1].register_forward_hook(odd)
     with pytest.raises(ValueError, match="an odd number"):
         both.train()
-    launch._crew.abandon()  # the other process has ended
+    launch._training.abandon()  # the other process has ended
 
 
 @pytest.mark.slow
@@ -409,5 +409,5 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
         with pytest.raises(UserError, match=f"cannot join the others at 127.0.0.1:{port}") as told:
-            launch.Crew().join()
+            launch.TrainingRanks().join()
     assert "--master-port" in told.value.fix

@@ -56,14 +56,13 @@ def attach_lora(base: Base, options: Mapping[str, Any]) -> "nn.Module":
     if targets != "all-linear":
         _check_targets(base.model, [targets] if isinstance(targets, str) else targets)
     more = {"init_lora_weights": "pissa"} if options.get("pissa") else {}
+    plain = isinstance(targets, str) and targets != "all-linear"
     lora = LoraConfig(
         task_type=peft_task(base),
         r=options["rank"],
         lora_alpha=options["alpha"],
         lora_dropout=options["dropout"],
-        target_modules=[targets]
-        if isinstance(targets, str) and targets != "all-linear"
-        else targets,
+        target_modules=[targets] if plain else targets,
         use_rslora=options["rslora"],
         use_dora=options["dora"],
         modules_to_save=more_head(base),
