@@ -50,7 +50,7 @@ def verdict(
       reaches 1; 2 % of the best score where the scale is unknown). That a test finds no difference
       is no evidence of equality, so it does not make a tie.
     - *Recommended* is the cheapest of the best and the tied, see `cheapest`. It is never
-      ``majority`` or ``mean``, which learn nothing, or ``nearest``, which writes nothing, unless
+      ``majority`` or ``mean``, which learn nothing, or ``nearest``, which copies, unless
       everything else failed; and none where even the best lies at the floor of its score.
 
     Args:

@@ -114,7 +114,7 @@ def generate(
             queue = _batches(pending, device)
             while queue:
                 batch = queue.pop()
-                queue.extend(_write(model, inner, batch, sampling, device))
+                queue.extend(_generate_batch(model, inner, batch, sampling, device))
                 bar.advance(sum(row.done for row in batch))
             pending = [row for row in pending if not row.done]
     return [Generated(row.text, len(row.tokens), row.ended) for row in rows]
@@ -142,19 +142,19 @@ def stream(
     pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
     row.on_token = lambda: pieces.put(row.ending.final_text(row.tokens))
 
-    def write() -> None:
+    def work() -> None:
         try:
             with ready_to_generate(model) as inner, fast_decoding(inner, device):
                 while not row.done:
-                    _write(model, inner, [row], sampling, device)
+                    _generate_batch(model, inner, [row], sampling, device)
             pieces.put(row.text)
         except BaseException as error:
             pieces.put(error)
         finally:
             pieces.put(None)
 
-    writer = Thread(target=write, daemon=True)
-    writer.start()
+    thread = Thread(target=work, daemon=True)
+    thread.start()
     position = 0
     try:
         while (piece := pieces.get()) is not None:
@@ -165,7 +165,7 @@ def stream(
                 position = len(piece)
     finally:
         row.abandoned = True
-        writer.join()
+        thread.join()
 
 
 def check_prompts(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
@@ -235,7 +235,7 @@ def _batches(rows: list[AnswerRow], device: Device) -> list[list[AnswerRow]]:
     return batches
 
 
-def _write(
+def _generate_batch(
     model: "nn.Module", inner: Any, rows: list[AnswerRow], sampling: Sampling, device: Device
 ) -> list[list[AnswerRow]]:
     """Generate until most rows are complete; return the halves of a batch that was too large."""

@@ -62,10 +62,10 @@ def evaluate_rows(
     """
     if isinstance(task, HeadTask):
         return _evaluate_head(task, predictor, arm, rows)
-    return _evaluate_writing(generative_task(task.name), predictor, arm, rows, metric)
+    return _evaluate_generative(generative_task(task.name), predictor, arm, rows, metric)
 
 
-def _evaluate_writing(
+def _evaluate_generative(
     task: GenerativeTask, predictor: Any, arm: ArmReport, loaded: Loaded, metric: str | None
 ) -> Evaluation:
     if loaded.task != task.name:
