@@ -59,7 +59,7 @@ class PostgresBackend:
     def __init__(self, folder: Path, address: str) -> None:
         self.folder = folder
         self.server = Server(folder, address)
-        self.address = self.server.shown
+        self.address = self.server.address
         self._active = threading.local()
         self._writer: PostgresDatabase | None = None
         self._idle: list[PostgresDatabase] = []

@@ -33,6 +33,9 @@ class Server:
         address: ``postgresql://USER@HOST:PORT/DATABASE?schema=NAME``; missing parts are libpq's
             defaults (PGHOST, PGUSER, PGPASSWORD, ~/.pgpass, ...).
 
+    Attributes:
+        address: The address without its password.
+
     Raises:
         UserError: The address is invalid, or the extra is not installed.
     """
@@ -42,7 +45,7 @@ class Server:
         parts, self.schema = urlsplit(address), SCHEMA
         options = dict(parse_qsl(parts.query))
         self.schema = options.pop("schema", SCHEMA)
-        self.shown = _shown(address)
+        self.address = _without_password(address)
         self._conninfo = urlunsplit(parts._replace(query=urlencode(options, quote_via=quote)))
         try:
             # Never shown, since the invalid part may be of a password.
@@ -114,7 +117,7 @@ class Server:
             row = link.execute("SELECT last FROM tailorbird_keys WHERE name = 'schema'").fetchone()
         if row and row[0] > len(MIGRATIONS):
             raise UserError(
-                f"{self.shown} was written by a newer tailorbird (its version {row[0]}, ours "
+                f"{self.address} was written by a newer tailorbird (its version {row[0]}, ours "
                 f"{len(MIGRATIONS)})",
                 "pip install --upgrade tailorbird",
             )
@@ -137,7 +140,7 @@ class Server:
                     link.execute(laid_out, (len(MIGRATIONS),))
         except errors.DuplicateTable as error:
             raise UserError(
-                f"the schema {self.schema} of {self.shown} holds another program's tables",
+                f"the schema {self.schema} of {self.address} holds another program's tables",
                 "name another: ?schema=NAME at the end of knowledge.store",
             ) from error
         link.close()
@@ -156,28 +159,28 @@ class Server:
             yield
         except errors.InsufficientPrivilege as error:
             raise UserError(
-                f"{self.shown}: {self._words(error)}",
+                f"{self.address}: {self._words(error)}",
                 f"have its owner run: GRANT CREATE, USAGE ON SCHEMA {self.schema} TO you, or "
                 "GRANT CREATE ON DATABASE; CREATE EXTENSION vector is the administrator's",
             ) from None
         except errors.DiskFull as error:
             raise UserError(
-                f"the disk of {self.shown} is full: {self._words(error)}",
+                f"the disk of {self.address} is full: {self._words(error)}",
                 "free some space and run the same command again: it continues, nothing is lost",
             ) from None
         except errors.ReadOnlySqlTransaction:
             raise UserError(
-                f"{self.shown} is read-only: it is a standby that follows another server",
+                f"{self.address} is read-only: it is a standby that follows another server",
                 "name the server that it follows in knowledge.store",
             ) from None
         except (errors.UndefinedTable, errors.DataCorrupted, errors.IndexCorrupted) as error:
             raise UserError(
-                f"{self.shown} is damaged: {self._words(error)}",
+                f"{self.address} is damaged: {self._words(error)}",
                 f"tailor index --store {self.folder} --repair, or restore a backup",
             ) from None
         except psycopg.OperationalError as error:
             raise UserError(
-                f"no connection to {self.shown}: {self._words(error)}",
+                f"no connection to {self.address}: {self._words(error)}",
                 "changes that were not confirmed are not stored; run the same command again "
                 "when the server can be reached (a password: PGPASSWORD or ~/.pgpass)",
             ) from None
@@ -193,7 +196,7 @@ class Server:
             link.execute("CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public")
         except (errors.UndefinedFile, errors.FeatureNotSupported) as error:
             raise UserError(
-                f"{self.shown} has no extension pgvector",
+                f"{self.address} has no extension pgvector",
                 "install it on the server: https://github.com/pgvector/pgvector#installation",
             ) from error
         version = link.execute(
@@ -204,12 +207,12 @@ class Server:
     def _check_extension(self, link: Any, version: str) -> None:
         if tuple(int(part) for part in version.split(".")[:2]) < _VECTOR:
             raise UserError(
-                f"{self.shown} has pgvector {version}, 0.8 or newer is needed",
+                f"{self.address} has pgvector {version}, 0.8 or newer is needed",
                 "have its administrator run: ALTER EXTENSION vector UPDATE",
             )
 
 
-def _shown(address: str) -> str:
+def _without_password(address: str) -> str:
     """Return an address without its password."""
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
