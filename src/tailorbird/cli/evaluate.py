@@ -70,8 +70,8 @@ def evaluate(
 
         files = Files(queries, qrels, qrels_train)
         config = make_config(None, settings, {"output": output})
-        judged = judge(store, files, config, command=command_line())
-        show_report(judged, json, Path(output) if output else None, print_judged)
+        scores = judge(store, files, config, command=command_line())
+        show_report(scores, json, Path(output) if output else None, print_judged)
         return
     judgements = {"queries": queries, "qrels": qrels, "qrels_train": qrels_train}
     refuse(judgements, "a run", "add --store KB")
