@@ -157,7 +157,10 @@ def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: lis
         Path(name) if several else first.path,
         columns,
         tuple(
-            row if not several and len(row) == len(columns) else _reorder(row, places[number])
+            # None for missing columns: of other files, or that appeared later.
+            row
+            if not several and len(row) == len(columns)
+            else tuple(row[at] if 0 <= at < len(row) else None for at in places[number])
             for number, _, row in rows
         ),
         tuple(RowPlace(at, names[number]) if several else at for number, at, _ in rows),
@@ -170,8 +173,3 @@ def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: lis
 def _some(names: list[str]) -> str:
     first = ", ".join(names[:4])
     return first if len(names) <= 4 else f"{first} ... {names[-1]}"
-
-
-def _reorder(row: Row, places: Sequence[int]) -> Row:
-    """Return the row with None for missing columns: of other files, or that appeared later."""
-    return tuple(row[place] if 0 <= place < len(row) else None for place in places)

@@ -268,7 +268,12 @@ def levels(
         places[level].append(gap.end())
     for begin, end in fences:
         places[PARAGRAPH] += [begin, end]
-    places[HEADING] = _sections(marks, offset, len(text))
+    # A section begins where the headings differ from those of the mark before.
+    places[HEADING] = [
+        mark.start - offset
+        for before, mark in zip(marks, marks[1:], strict=False)
+        if mark.headings != before.headings and offset <= mark.start < offset + len(text)
+    ]
     for level, at in enumerate(places):
         if at:
             behind = np.searchsorted(words.starts, np.asarray(at, dtype=np.int64) + offset)
@@ -307,12 +312,3 @@ def _inside(spans: list[tuple[int, int]], place: int) -> bool:
     """Return whether a place is in one of the spans, which are in order."""
     number = bisect_right(spans, place, key=lambda span: span[1])
     return number < len(spans) and spans[number][0] <= place
-
-
-def _sections(marks: tuple[Mark, ...], offset: int, length: int) -> list[int]:
-    """Return the starts of sections: marks with other headings than the mark before."""
-    return [
-        mark.start - offset
-        for before, mark in zip(marks, marks[1:], strict=False)
-        if mark.headings != before.headings and offset <= mark.start < offset + length
-    ]

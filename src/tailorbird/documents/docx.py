@@ -112,7 +112,11 @@ class _DocxWriter:
             kind = local(element)
             if kind == "p":
                 self._paragraph(element)
-                self._write_drawn(element)
+                for inner in _drawings_in(element):
+                    if local(inner) == "txbxContent":
+                        self.write(inner)
+                    else:
+                        self.drawings.write(inner)
             elif kind == "tbl":
                 self._table(element)
             elif kind in _WRAPPERS:
@@ -156,13 +160,6 @@ class _DocxWriter:
         paragraphs = [e for e in cell if local(e) == "p" and _words(e).strip()]
         styles = [_look(paragraph) for paragraph in paragraphs]
         return len(paragraphs) > 1 and any(s in self.styles.levels or lvl for s, _, lvl in styles)
-
-    def _write_drawn(self, paragraph: Any) -> None:
-        for element in _drawings_in(paragraph):
-            if local(element) == "txbxContent":
-                self.write(element)
-            else:
-                self.drawings.write(element)
 
     def _paragraph(self, paragraph: Any) -> None:
         pieces = _words(paragraph, self.breaks).split(_BREAK)

@@ -195,11 +195,12 @@ class Ledger:
         )
         if row is None:
             return None
-        version, path, title, metadata, marks, digest = row
+        version, path, title, metadata, listed, digest = row
+        marks = tuple(Mark(m["start"], m["page"], tuple(m["headings"])) for m in json.loads(listed))
         body = self._one("SELECT body FROM texts WHERE version = ?", version)
         assert body is not None
         return Document(
-            source, unpack(body[0]), title, _marks(marks), dict(metadata_of(metadata)), digest
+            source, unpack(body[0]), title, marks, dict(metadata_of(metadata)), digest
         ), path
 
     # The writes below are called in a transaction by `knowledge/write.py`, which holds the write
@@ -390,9 +391,3 @@ def unpack(body: bytes) -> str:
 def _sound(text: str) -> str:
     # Some files hold half a surrogate pair, which is no character; replacing it keeps offsets.
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _marks(text: str) -> tuple[Mark, ...]:
-    return tuple(
-        Mark(mark["start"], mark["page"], tuple(mark["headings"])) for mark in json.loads(text)
-    )
