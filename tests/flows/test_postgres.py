@@ -195,7 +195,7 @@ def test_a_folder_of_pointers_that_is_damaged(folder: Path) -> None:
 def test_many_rows_get_an_index_and_filters_lose_nothing(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tailorbird.knowledge import pgvector
+    from tailorbird.knowledge import postgres_index
     from tailorbird.knowledge.backends import backend_of
 
     rng = np.random.default_rng(5)
@@ -206,7 +206,7 @@ def test_many_rows_get_an_index_and_filters_lose_nothing(
     store = backend.open(1, 16, create=True)
     assert isinstance(store, PostgresStore)
     store.add(np.arange(3000), vectors, ["text"] * 3000)
-    monkeypatch.setattr(pgvector, "_EXACT_ROWS", 1000)
+    monkeypatch.setattr(postgres_index, "_EXACT_ROWS", 1000)
     store.optimize()
     with backend.lent() as link:
         assert store._lists(link) == 54  # the root of 3000
