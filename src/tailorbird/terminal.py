@@ -7,14 +7,17 @@ characters are written in Python's notation, such as ``\x1b``. All output passes
 """
 
 import contextlib
+import errno
 import json
+import os
 import re
+import select
 import sys
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from tailorbird.errors import check_utf8
+from tailorbird.errors import NoSpace, check_utf8
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,6 +114,44 @@ def guarded() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def open_closed_streams() -> None:
+    """Open the streams that the process was started without (``>&-``) as the null device.
+
+    Otherwise `sys.stdout` is None, and the next file that is opened receives its output.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def flushed() -> Iterator[None]:
+    """Flush stdout at the end; that its reader has closed it (`| head`) is no error.
+
+    Raises:
+        NoSpace: The disk of a file behind stdout is full.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not full and not (error.errno == errno.EPIPE and _reader_is_gone()):
+            raise
+        # Python flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if full:
+            raise NoSpace(
+                "no space left on the disk of the output", "free some space, or send it elsewhere"
+            ) from error
+
+
+def _reader_is_gone() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
+
+
 def check_given() -> None:
     """Check that arguments are valid UTF-8; such bytes on stdin are kept, to be reported when read.
 
@@ -137,5 +178,8 @@ def console(*, stderr: bool) -> "Console":
                 yield Segment(text if control else escape(text), style, control)
 
         file = property(lambda self: _unguarded(super().file))
+
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end with exit code 1, without a word; see `flushed`
 
     return Escaping(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=stderr)

@@ -197,3 +197,32 @@ with terminal.guarded():
     assert "\x1b[33mwarning:\x1b[0m label \\x1b[44m" in shown
     assert "meanwhile \\x1b[43m" in shown
     assert not any(f"\x1b[{colour}m" in shown for colour in range(41, 45))
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_closed_reader_is_no_error_and_a_full_disk_is_one(buffered: bool) -> None:
+    import subprocess
+
+    code = """
+import sys
+from tailorbird.cli import main
+from tailorbird import terminal
+def verb() -> None:
+    print("a result")
+    terminal.console(stderr=False).print("and a table")
+main.app.command("toy")(main._guarded(verb))
+main.run()
+"""
+    own = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    if buffered:
+        own.pop("PYTHONUNBUFFERED")
+    ends = {
+        "| true; exit ${PIPESTATUS[0]}": (0, ""),
+        "> /dev/full": (2, "error: no space left on the disk of the output"),
+        ">&-": (0, ""),
+        "<&- >&- 2>&-": (0, ""),
+    }
+    for end, expected in ends.items():
+        line = f"{sys.executable} -c '{code}' toy {end}"
+        done = subprocess.run(["bash", "-c", line], env=own, stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr.split("\n")[0]) == expected, end

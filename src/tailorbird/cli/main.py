@@ -1,6 +1,5 @@
 """The command `tailor`: runs a verb and sets the exit code."""
 
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -36,7 +35,8 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 "start it without a launcher; `tailor tune` is for launchers, --set "
                 "train.processes=N for the arms of a comparison",
             )
-        with terminal.guarded():
+        # Inside: Typer would end a broken pipe with exit code 1, without a word.
+        with terminal.flushed(), terminal.guarded():
             verb(*args, **options)
 
     return run
@@ -69,11 +69,13 @@ def run() -> None:
     from tailorbird.runs.interrupt import answer_sigterm
 
     answer_sigterm()
+    terminal.open_closed_streams()
     if not debug:
         log.quiet_libraries()
     try:
         terminal.check_given()
-        code = app(standalone_mode=False)
+        with terminal.flushed():
+            code = app(standalone_mode=False)
         # Typer's silent exit code for Ctrl-C.
         if code == Interrupted.exit_code:
             log.say(f"stopped{_how_to_go_on(None)}")
@@ -89,10 +91,6 @@ def run() -> None:
     except Interrupted as stop:
         log.say(f"{stop}{_how_to_go_on(stop.folder)}")
         sys.exit(stop.exit_code)
-    except BrokenPipeError:
-        # The reader of our stdout has closed it (`| head`), which is no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if debug:
             log.failure(error)
