@@ -18,8 +18,9 @@ from tailorbird.config.method import method_spec
 from tailorbird.data.encode import Encoded, collate, encode
 from tailorbird.errors import UserError
 from tailorbird.methods.registry import get_method
+from tailorbird.metrics.classification import softmax
 from tailorbird.models.device import choose
-from tailorbird.models.head_logits import predict, softmax
+from tailorbird.models.head_logits import predict
 from tailorbird.models.numpy_bert import open_bert
 from tailorbird.runs.folder import CONFIG, JOURNAL, LABELS, MODEL, RunFolder
 
