@@ -106,7 +106,7 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
         for entry in _entries(folder):
             path = folder / entry.name
             try:
-                is_folder, is_file = entry.is_dir(), entry.is_file()
+                is_folder = entry.is_dir()
             except OSError as error:  # a link to itself, a lost network drive
                 _left_out(path, error)
                 continue
@@ -120,7 +120,7 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
                 if (identity := _identity(path)) not in folders:
                     folders.add(identity)
                     inner.append(path)
-            elif is_file and (not include.patterns or include.verdict(os.path.relpath(path, root))):
+            elif not include.patterns or include.verdict(os.path.relpath(path, root)):
                 yield path
         waiting.extend(reversed(inner))
     if strays:

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.find_files import find_files, source_of
+from tailorbird.documents.pool import read_files
 from tailorbird.errors import UserError
 
 
@@ -97,7 +98,10 @@ def test_links_in_a_circle(tree: Path) -> None:
     (tree / "drafts" / "also").symlink_to(tree / "deep", target_is_directory=True)
     (tree / "drafts" / "nowhere.md").symlink_to(tree / "gone.md")
     found = names("in")
-    assert len(found) == len(set(found)) == 7
+    assert len(found) == len(set(found)) == 8
+    # What cannot be read is left out by name, like a damaged file.
+    (lost,) = (r for r in read_files([Path(name) for name in found], IndexConfig()) if r.why)
+    assert (lost.source, lost.why[:16]) == ("in/drafts/nowhere.md", "cannot be opened")
 
 
 def test_a_link_to_itself_is_named_and_the_others_are_taken(
