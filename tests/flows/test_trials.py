@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from tailorbird.arms.schedule import Scheduler
+from tailorbird.arms.parallel_arms import Scheduler
 from tailorbird.arms.trials import RESULT, TRIAL, do_trials
 from tailorbird.config import Config
 from tailorbird.config.hyperparameter_search import Range, SearchConfig
@@ -142,11 +142,11 @@ def test_a_node_that_ends_without_a_word_fails_its_trial_alone(
 def test_trials_in_processes_of_their_own_choose_the_model_that_one_process_does(
     tmp_path: Path, tiny_csv: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tailorbird.arms import cluster
+    from tailorbird.arms import ray_cluster
     from tailorbird.flows.tune import tune
 
     # Processes of this machine in the place of nodes.
-    monkeypatch.setattr(cluster, "Cluster", lambda address: Scheduler(1))
+    monkeypatch.setattr(ray_cluster, "Cluster", lambda address: Scheduler(1))
     plain: dict[str, Any] = {
         "data": {"train": str(tiny_csv)},
         "model": {"name": str(tiny_encoder)},

@@ -56,7 +56,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "lancedb": "knowledge/lance.py",
     "psycopg": ("knowledge/postgres_ledger.py", "knowledge/postgres_server.py"),
     "pgvector": "knowledge/postgres_server.py",
-    "httpx2": "rag/connection.py",
+    "httpx2": "rag/http_connection.py",
     "snowballstemmer": "knowledge/index_terms.py",
     "sentence_transformers": ("rag/", "models/", "train/ranking_workloads.py"),
     "onnx": "models/onnx.py",

@@ -7,7 +7,7 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.config.schema import ServeConfig
 from tailorbird.data import raw_rows, template_sandbox as sandbox, textfile
 from tailorbird.documents import archive, ignore_rules, readers, zip_xml
-from tailorbird.rag import connection, endpoint
+from tailorbird.rag import endpoint, http_connection
 
 
 def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
@@ -28,7 +28,8 @@ def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
             f"{sandbox._MOST_TIMES} times what it was given and {sandbox._SPARE:,}",
         ],
         "an endpoint: its whole answer": [
-            f"{connection.MOST_BYTES >> 20} MB; lines of {connection.LONGEST_LINE >> 20} MB",
+            f"{http_connection.MOST_BYTES >> 20} MB; "
+            f"lines of {http_connection.LONGEST_LINE >> 20} MB",
             f"{endpoint._LONGEST_TOKEN} characters per token",
         ],
         "a document: reading it": [

@@ -21,7 +21,7 @@ from tailorbird.runs.folder import ARM, JOURNAL, RunFolder
 from tailorbird.tasks.arm_job import OUTCOME, ArmJob, read_arm, read_job, write_job
 
 if TYPE_CHECKING:
-    from tailorbird.arms.schedule import Runner
+    from tailorbird.arms.parallel_arms import Runner
 
 
 def main(run: str, arm: str) -> int:
@@ -90,7 +90,7 @@ def _search_on(runner: "Runner", job: ArmJob) -> int:
     if job.config.compare.ray is None or not _searches(job) or first.folder.path != job.folder.path:
         return 0
     from tailorbird.arms.hyperparameter_search import search
-    from tailorbird.arms.schedule import Scheduler
+    from tailorbird.arms.parallel_arms import Scheduler
 
     assert isinstance(runner, Scheduler)
     return outcome_of(job.folder, lambda: search(first, runner))

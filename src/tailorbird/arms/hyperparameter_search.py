@@ -22,7 +22,7 @@ from tailorbird.tasks.registry import get_task
 from tailorbird.train.hyperparameter_study import Draw, Study
 
 if TYPE_CHECKING:
-    from tailorbird.arms.schedule import Scheduler
+    from tailorbird.arms.parallel_arms import Scheduler
 
 _PLAN = "plan.json"
 
@@ -141,7 +141,9 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     space = config.search.space or default_space(config.method.name, defaults)
     get_task(job.split.task).check_space(space)
     if config.search.sampler == "grid" and config.search.space is None:
-        raise UserError("a grid needs a search.space of lists", "write one; see docs/search.md")
+        raise UserError(
+            "a grid needs a search.space of lists", "write one; see docs/hyperparameter_search.md"
+        )
     check_space(base, space)
     options = config.search.model_copy(update={"space": space})
     return {

@@ -8,7 +8,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
-from tailorbird.data.wording import rows, shorten
+from tailorbird.data.message_words import rows, shorten
 from tailorbird.metrics.confident_learning import Doubt, calibrated, label_errors
 from tailorbird.records import TASKS, Example, ExamplesOnDisk, Finding, Split
 from tailorbird.runs.checked_files import csv_text

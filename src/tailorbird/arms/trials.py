@@ -29,7 +29,7 @@ from tailorbird.tasks.registry import get_task
 from tailorbird.train.hyperparameter_study import Draw, Study
 
 if TYPE_CHECKING:
-    from tailorbird.arms.schedule import Scheduler
+    from tailorbird.arms.parallel_arms import Scheduler
 
 TRIAL = "tailorbird.arms.trials"
 RESULT = "trial.json"

@@ -59,7 +59,7 @@ Space = dict[str, Range | tuple[Value, ...]]
 
 
 class SearchConfig(Section):
-    """Hyperparameter search; see docs/search.md."""
+    """Hyperparameter search; see docs/hyperparameter_search.md."""
 
     trials: int | None = Field(None, ge=1)
     """Number of trainings, the first with the settings unchanged; default: no search."""

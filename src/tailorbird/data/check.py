@@ -6,9 +6,9 @@ from dataclasses import replace
 from statistics import fmean, median, pstdev
 
 from tailorbird.data.leaks import Overlap, near_duplicates, near_groups, overlaps
+from tailorbird.data.message_words import rows, shorten
 from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.targets import classes_of
-from tailorbird.data.wording import rows, shorten
 from tailorbird.records import TASKS, DataSummary, Example, Finding, Split, TaskName
 
 _SAMPLES = 5

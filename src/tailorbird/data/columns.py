@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from tailorbird.data.message_words import name_list
 from tailorbird.data.raw_rows import Table
-from tailorbird.data.wording import name_list
 from tailorbird.errors import Faults, UserError, did_you_mean
 
 # The first of these names wins; the user must break any other tie.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
+from tailorbird.data.message_words import name_list, place_list
 from tailorbird.data.raw_rows import MAX_CELL_CHARACTERS, Row, RowPlace, Stream, duplicate_columns
 from tailorbird.data.textfile import kind_of, lines_of, open_text
-from tailorbird.data.wording import name_list, place_list
 from tailorbird.errors import Faults, UserError
 
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

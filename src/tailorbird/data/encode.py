@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird.data.disk_rows import Rows, blocks, rows_for
-from tailorbird.data.wording import rows
+from tailorbird.data.message_words import rows
 from tailorbird.records import Example, ExamplesOnDisk, Finding
 
 Text = str | tuple[str, ...]

@@ -24,9 +24,9 @@ from tailorbird.data.encoding_report import (
     refuse,
     word_findings,
 )
+from tailorbird.data.message_words import rows
 from tailorbird.data.template_sandbox import Overrun
 from tailorbird.data.tokens import Tokens, sample_pieces
-from tailorbird.data.wording import rows
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import THOUGHTS, Example, Finding
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tailorbird.data.answer_spans import TemplateShape
-from tailorbird.data.wording import rows
+from tailorbird.data.message_words import rows
 from tailorbird.errors import Faults
 from tailorbird.records import THOUGHTS, Finding
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tailorbird.data.message_words import place_list
 from tailorbird.data.raw_rows import RowPlace, Table
-from tailorbird.data.wording import place_list
 from tailorbird.errors import Faults
 from tailorbird.records import TASKS, Example, Finding, TaskName, TaskSpec
 

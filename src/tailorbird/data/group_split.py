@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from tailorbird.data.message_words import listing, rows
 from tailorbird.data.stratify import deal
-from tailorbird.data.wording import listing, rows
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Example, Finding, Split, TaskName
 

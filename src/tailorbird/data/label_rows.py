@@ -7,10 +7,10 @@ from typing import Any
 from tailorbird.data.columns import LABEL_NAMES, TextColumns, by_name, check_named, choose_columns
 from tailorbird.data.examples import BadRows, ExampleOptions, Loaded, settle
 from tailorbird.data.line_files import ENDINGS
+from tailorbird.data.message_words import name_list, place_list
 from tailorbird.data.raw_rows import RowPlace, Table, cell_text, column_texts, missing_label
 from tailorbird.data.row_formats import Form
 from tailorbird.data.targets import Reading, infer, read_cells
-from tailorbird.data.wording import name_list, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, has_head
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from tailorbird.data.message_words import listing, rows, shorten
 from tailorbird.data.near_duplicates import NEAR, NearTexts, clusters, outer_key, text_key
 from tailorbird.data.targets import classes_of
-from tailorbird.data.wording import listing, rows, shorten
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, Finding, Split
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from tailorbird.data.message_words import place_list
 from tailorbird.data.raw_rows import Row, Stream
 from tailorbird.data.textfile import lines_of, open_text
-from tailorbird.data.wording import place_list
 from tailorbird.errors import UserError
 
 ENDINGS = (".conll", ".iob", ".iob2", ".bio")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tailorbird.data.wording import name_list, place_list
+from tailorbird.data.message_words import name_list, place_list
 from tailorbird.errors import Faults, UserError
 
 MAX_CELL_CHARACTERS = 1_000_000

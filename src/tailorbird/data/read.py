@@ -9,6 +9,7 @@ from typing import Any
 
 from tailorbird.data.examples import ExampleOptions, Loaded, TaskChoice
 from tailorbird.data.label_rows import is_labelled, read_labels
+from tailorbird.data.message_words import place_list
 from tailorbird.data.near_duplicates import NEAR, clusters
 from tailorbird.data.raw_rows import RowPlace, Table, cell_text
 from tailorbird.data.row_formats import find_form
@@ -17,7 +18,6 @@ from tailorbird.data.split_files import PROSE
 from tailorbird.data.table_files import read_blocks, read_table
 from tailorbird.data.text_rows import read_texts
 from tailorbird.data.textfile import kind_of
-from tailorbird.data.wording import place_list
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import TASKS, Example
 

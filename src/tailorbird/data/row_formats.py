@@ -8,8 +8,8 @@ from typing import Any, Literal
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
 from tailorbird.data.examples import ExampleOptions
 from tailorbird.data.loss_masks import MARKS
+from tailorbird.data.message_words import name_list
 from tailorbird.data.raw_rows import Table
-from tailorbird.data.wording import name_list
 from tailorbird.errors import UserError
 from tailorbird.records import TaskName
 

@@ -7,9 +7,9 @@ from random import Random
 
 from tailorbird.data.examples import Loaded
 from tailorbird.data.group_split import cut_groups, cut_time, drop_shared_groups, parts_of
+from tailorbird.data.message_words import listing, rows
 from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.targets import classes_of, in_order
-from tailorbird.data.wording import listing, rows
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import TASKS, Example, Split
 

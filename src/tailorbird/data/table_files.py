@@ -9,12 +9,12 @@ from tailorbird import log
 from tailorbird.data.delimited import read_delimited
 from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.line_files import ENDINGS, read_conll, read_prose
+from tailorbird.data.message_words import brief
 from tailorbird.data.parquet import read_arrow, read_parquet
 from tailorbird.data.raw_rows import MAX_COLUMNS, MAX_NAME_CHARACTERS, Row, RowPlace, Stream, Table
 from tailorbird.data.reservoir import Reservoir
 from tailorbird.data.sources import Source, files_of, kind_in
 from tailorbird.data.textfile import PACKED
-from tailorbird.data.wording import brief
 from tailorbird.errors import Faults, UserError, check_utf8
 
 READERS: dict[str, Callable[[Path], Stream]] = {

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tailorbird.data.message_words import place_list
 from tailorbird.data.numbers import CLASH, Notation, notation, number
 from tailorbird.data.raw_rows import RowPlace, Table, cell_text, missing_label
-from tailorbird.data.wording import place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, TaskName, TaskSpec
 

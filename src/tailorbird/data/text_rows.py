@@ -14,9 +14,9 @@ from tailorbird.data.conversations import (
 )
 from tailorbird.data.examples import BadRows, ExampleOptions, Loaded, settle
 from tailorbird.data.loss_masks import Unusable
+from tailorbird.data.message_words import place_list, rows
 from tailorbird.data.raw_rows import RowPlace, Table, cell_text
 from tailorbird.data.row_formats import Form
-from tailorbird.data.wording import place_list, rows
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, Finding
 

@@ -23,7 +23,7 @@ from posixpath import normpath
 from typing import IO, Any, cast
 
 from tailorbird.data.charset import NotText, encoding_of
-from tailorbird.data.wording import listing
+from tailorbird.data.message_words import listing
 from tailorbird.documents.decode_text import clean
 from tailorbird.documents.ignore_rules import is_clutter
 from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable, failure

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailorbird import log
-from tailorbird.data.wording import listing
+from tailorbird.data.message_words import listing
 from tailorbird.documents.ignore_rules import Globs, Rules
 from tailorbird.errors import Faults
 

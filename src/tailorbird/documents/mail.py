@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from tailorbird.data.wording import listing
+from tailorbird.data.message_words import listing
 from tailorbird.documents.decode_text import clean, decode_part
 from tailorbird.documents.read_result import (
     Notes,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.wording import listing
+from tailorbird.data.message_words import listing
 from tailorbird.documents.pdf_layout import Line, Word, read_lines
 from tailorbird.documents.pdf_running_heads import PdfPage
 from tailorbird.documents.pdf_text import Bookmarks, write_pages

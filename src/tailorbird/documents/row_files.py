@@ -16,8 +16,8 @@ from tailorbird.data.delimited import (
     quoted_records,
     swallowed_lines,
 )
+from tailorbird.data.message_words import name_list, place_list
 from tailorbird.data.raw_rows import RowPlace, duplicates, unique_names
-from tailorbird.data.wording import name_list, place_list
 from tailorbird.documents.decode_text import clean, decode
 from tailorbird.documents.plain_text import plain_value
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value

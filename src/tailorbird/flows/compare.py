@@ -7,8 +7,8 @@ from math import inf
 
 from tailorbird import log
 from tailorbird.arms.arm_process import run_in_process
+from tailorbird.arms.parallel_arms import Scheduler, scheduler
 from tailorbird.arms.registry import BEST, MIX, RETRIEVAL, arm_named, arm_names
-from tailorbird.arms.schedule import Scheduler, scheduler
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve

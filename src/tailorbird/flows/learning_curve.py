@@ -9,8 +9,8 @@ from functools import partial
 
 from tailorbird import log
 from tailorbird.arms.arm_process import run_in_process
+from tailorbird.arms.parallel_arms import Scheduler
 from tailorbird.arms.registry import arm_named, arm_names
-from tailorbird.arms.schedule import Scheduler
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.data.stratify import stratified_order
 from tailorbird.errors import UserError, did_you_mean

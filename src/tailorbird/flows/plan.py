@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from tailorbird import log
-from tailorbird.arms.schedule import Scheduler
+from tailorbird.arms.parallel_arms import Scheduler
 from tailorbird.config import METHODS, Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError, did_you_mean

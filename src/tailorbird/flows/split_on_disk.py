@@ -14,11 +14,11 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config.schema import DataConfig
+from tailorbird.data.message_words import listing, rows
 from tailorbird.data.near_duplicates import text_key
 from tailorbird.data.read import check_once, read_example_blocks, read_examples
 from tailorbird.data.sources import files_of, parts_of
 from tailorbird.data.targets import in_order
-from tailorbird.data.wording import listing, rows
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Example, Finding, Split
 from tailorbird.runs.examples_file import ExamplesFile, write_examples

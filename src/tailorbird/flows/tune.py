@@ -12,7 +12,7 @@ from tailorbird import log
 from tailorbird.arms.arm_process import run_planned
 from tailorbird.arms.fork_server import ForkServer
 from tailorbird.arms.hyperparameter_search import has_search, searched, with_best
-from tailorbird.arms.schedule import scheduler
+from tailorbird.arms.parallel_arms import scheduler
 from tailorbird.config import Config, check_method
 from tailorbird.data.group_split import make_folds
 from tailorbird.errors import UserError

@@ -38,7 +38,7 @@ from tailorbird.tasks.base import Task
 from tailorbird.tasks.registry import get_task
 
 if TYPE_CHECKING:
-    from tailorbird.arms.schedule import Runner
+    from tailorbird.arms.parallel_arms import Runner
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 from tailorbird import log
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.errors import UserError
-from tailorbird.rag.connection import Connection, Passing, Reply
+from tailorbird.rag.http_connection import Connection, Passing, Reply
 from tailorbird.records import Message
 
 _TRIES = 5

@@ -10,10 +10,10 @@ from scipy.sparse import csr_matrix
 from tailorbird.data import leaks, near_duplicates
 from tailorbird.data.check import check_split, summarise
 from tailorbird.data.encode import truncation_finding
+from tailorbird.data.message_words import shorten
 from tailorbird.data.near_duplicates import NearTexts, text_key
 from tailorbird.data.read import read_parts
 from tailorbird.data.split import make_split
-from tailorbird.data.wording import shorten
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Finding, Split
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.errors import UserError
-from tailorbird.rag import connection
-from tailorbird.rag.connection import is_loopback
+from tailorbird.rag import http_connection
 from tailorbird.rag.endpoint import Endpoint
+from tailorbird.rag.http_connection import is_loopback
 from tailorbird.records import Message
 
 ASKED = [Message("user", "Why?")]
@@ -557,14 +557,14 @@ def test_which_host_is_this_machine(host: str, own: bool) -> None:
 def test_a_copy_of_the_socket_is_closed(
     server: Server, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits: list[connection._Limit] = []
-    kept = connection._Limit.__init__
+    limits: list[http_connection._Limit] = []
+    kept = http_connection._Limit.__init__
 
-    def init(limit: connection._Limit, *arguments: Any) -> None:
+    def init(limit: http_connection._Limit, *arguments: Any) -> None:
         kept(limit, *arguments)
         limits.append(limit)
 
-    monkeypatch.setattr(connection._Limit, "__init__", init)
+    monkeypatch.setattr(http_connection._Limit, "__init__", init)
     server.plays(200, WHOLE)
     endpoint(ASKED)
     assert len(limits) == 2

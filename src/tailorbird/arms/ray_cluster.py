@@ -14,7 +14,7 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.arms.fork_server import ForkServer
-from tailorbird.arms.schedule import Item, Scheduler, Value
+from tailorbird.arms.parallel_arms import Item, Scheduler, Value
 from tailorbird.arms.trials import RESULT
 from tailorbird.errors import Interrupted
 from tailorbird.planning.memory_check import gib

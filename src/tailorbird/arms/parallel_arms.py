@@ -188,7 +188,7 @@ def scheduler(config: CompareConfig) -> Scheduler:
     """
     if config.ray is None:
         return Scheduler(config.jobs)
-    from tailorbird.arms.cluster import Cluster
+    from tailorbird.arms.ray_cluster import Cluster
 
     return Cluster(config.ray)
 

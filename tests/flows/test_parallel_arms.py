@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tailorbird.arms import schedule
+from tailorbird.arms import parallel_arms
 from tailorbird.arms.fork_server import ARM
-from tailorbird.arms.schedule import NEED, NEEDS, Scheduler
+from tailorbird.arms.parallel_arms import NEED, NEEDS, Scheduler
 from tailorbird.config import Config
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.compare import _ArmRunner
@@ -60,9 +60,9 @@ class ToyNest:
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(schedule, "ForkServer", ToyNest)
-    monkeypatch.setattr(schedule, "cores", lambda: 3)
-    monkeypatch.setattr(schedule, "_gpus", lambda: [])
+    monkeypatch.setattr(parallel_arms, "ForkServer", ToyNest)
+    monkeypatch.setattr(parallel_arms, "cores", lambda: 3)
+    monkeypatch.setattr(parallel_arms, "_gpus", lambda: [])
     ToyNest.beside, ToyNest.needs = [], {}
     yield
 
@@ -87,10 +87,10 @@ def test_no_more_at_once_than_asked_for_and_than_cores(
 def test_each_has_its_part_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     from tailorbird.processes import Threads
 
-    monkeypatch.setattr(schedule, "choose_threads", lambda: Threads(3, "3"))
+    monkeypatch.setattr(parallel_arms, "choose_threads", lambda: Threads(3, "3"))
     with Scheduler(3) as scheduler:
         assert [runner.environment["OMP_NUM_THREADS"] for runner in scheduler._runners] == ["1"] * 3
-    monkeypatch.setattr(schedule, "_gpus", lambda: ["0", "2"])
+    monkeypatch.setattr(parallel_arms, "_gpus", lambda: ["0", "2"])
     with Scheduler(3) as scheduler:
         assert [runner.environment["CUDA_VISIBLE_DEVICES"] for runner in scheduler._runners] == [
             "0",
@@ -103,7 +103,7 @@ def test_what_does_not_fit_beside_others_waits_for_them(
 ) -> None:
     from tailorbird.runs.memory_limit import MemoryLimit
 
-    monkeypatch.setattr(schedule, "memory_limit", lambda: MemoryLimit(100 << 30, "here", True))
+    monkeypatch.setattr(parallel_arms, "memory_limit", lambda: MemoryLimit(100 << 30, "here", True))
     # Two of 60 never at once; one of 30 beside either; one of 200 alone, and it is not refused.
     ToyNest.needs = {"0": 60 << 30, "1": 60 << 30, "2": 30 << 30, "3": 200 << 30}
     assert run_all(4, 3, tmp_path) == [0, 1, 2, 3]

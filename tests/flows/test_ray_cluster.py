@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tailorbird.arms.cluster import Cluster, pack, unpack
+from tailorbird.arms.ray_cluster import Cluster, pack, unpack
 from tailorbird.errors import UserError
 from tailorbird.runs import ray_nodes
 from tailorbird.runs.ray_nodes import on_node
