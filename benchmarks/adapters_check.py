@@ -80,7 +80,7 @@ def _write(folder: Path, family: str, placement: str) -> None:
         head=(),
         is_decoder=False,
     )
-    adapter._hang(base, placement, WIDTH, 0.0)
+    adapter._attach_bottlenecks(base, placement, WIDTH, 0.0)
     weights = {n: p for n, p in model.named_parameters() if ".adapter." in n}
     for weight in weights.values():
         torch.nn.init.normal_(weight, std=0.2)

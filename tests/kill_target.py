@@ -74,7 +74,7 @@ def _labels(config: Config, folder: str) -> tuple[Any, TrainJob]:
     targets = encoded.targets
 
     def validate(current: Any) -> tuple[float, float]:
-        return loss_and_accuracy(predict(current, encoded, pad, device), targets)
+        return loss_and_accuracy(predict(current, encoded, pad, device).logits, targets)
 
     return model, _job(work, settings, device, folder, validate, "accuracy")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from terminal import PATIENCE, environment
 from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.documents.chunk_context import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.flows.index import add_documents, index, remove
+from tailorbird.flows import index as flow
+from tailorbird.flows.index import add_documents, index, put_file, remove
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.knowledge.maintenance import verify
@@ -60,6 +62,30 @@ def test_killed_and_contending_writers_lose_nothing() -> None:
 def test_a_hundred_kills() -> None:
     told = killed("--kills", 100, "--seed", 2)
     assert told["left_behind"]["pending"] and told["left_behind"]["dead"]
+
+
+def test_a_file_that_is_read_slowly_is_replaced_in_one_transaction(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, writes = [0.0], []
+    read, write = flow.read_files, flow._Ingest._write_batch
+
+    def slow(*arguments: Any) -> Any:
+        clock[0] += 2 * flow._BATCH_SECONDS
+        return list(read(*arguments))
+
+    def counted(work: Any) -> bool:
+        writes.append(len(work.prepared))
+        return write(work)
+
+    monkeypatch.setattr(flow, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(flow, "read_files", slow)
+    monkeypatch.setattr(flow._Ingest, "_write_batch", counted)
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"text": f"row {n} of three"}) + "\n" for n in range(3)))
+    with KnowledgeFolder(folder, None, load) as kb:
+        assert put_file(kb, file, "rows.jsonl").added == 3
+    assert writes == [3]
 
 
 def test_added_changed_and_deleted_are_seen_at_once(folder: Path) -> None:

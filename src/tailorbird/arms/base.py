@@ -70,7 +70,7 @@ def cost_of(
 
 
 def with_cost_of(cost: Cost, used: Cost) -> Cost:
-    """Return an arm's cost including that of the arm that it uses, whose weights it trains."""
+    """Return an arm's cost including that of the arm whose weights it uses."""
     return replace(
         cost,
         train_seconds=(cost.train_seconds or 0.0) + (used.train_seconds or 0.0),

@@ -67,7 +67,7 @@ class SearchConfig(Section):
     """tpe: sample where earlier trials were good (Bergstra et al. 2011). random: sample anywhere.
     grid: every combination once; ranges need a step."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """When a trial is stopped early. median: its validation score is below the median of the
+    """When a trial is stopped early. median: its validation score is worse than the median of the
     others. hyperband: successive halving (arXiv 1603.06560). none: never."""
     seed: int = Field(1, ge=0)
     """Sampling seed."""

@@ -45,7 +45,9 @@ def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
         _BETWEEN.sub(b"", data, count=1) if data[:5] == b"From " else data
     )
     if not message.keys():
-        raise Unreadable("not an e-mail: it has no header lines")
+        raise Unreadable(
+            "not an e-mail: it has no header lines" if data.strip() else "the file is empty"
+        )
     yield _letter(message, notes)
 
 

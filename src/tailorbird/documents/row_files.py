@@ -159,11 +159,10 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
             return
         raise Unreadable(f"damaged: {error}") from error
     _tell_twice(twice, notes)
+    name = _first(content, TEXT_NAMES) if isinstance(content, dict) else None
     if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
         yield from _documents(content, options, notes)
-    elif isinstance(content, dict) and isinstance(
-        content.get(_first(content, TEXT_NAMES) or ""), str
-    ):
+    elif name is not None and isinstance(content[name], str):
         for p in _documents([content], options, notes):
             yield Parsed(p.text, p.marks, p.title, p.metadata)
     else:

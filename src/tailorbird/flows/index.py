@@ -116,6 +116,8 @@ def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
     """
     work = _Ingest(kb, kb.settings, Indexed())
     (result,) = read_files([path], kb.settings)
+    # A batch is also written after some seconds, and reading may take longer than that.
+    work.wrote = time.monotonic()
     work.take(renamed_result(result, name), {})
     return work.finish()
 

@@ -282,12 +282,23 @@ def _folded(text: str) -> str:
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
-    """Return a matcher for SQL's ``%`` and ``_``."""
-    first, *others = (re.escape(part).replace("_", ".") for part in pattern.split("%"))
-    # Atomic: each part matches at its first position, so that no pattern takes long.
-    middle = "".join(f"(?>.*?{part})" for part in others[:-1])
-    whole = re.compile(f"{first}{middle}.*{others[-1]}" if others else first, re.S)
-    return lambda text: whole.fullmatch(text) is not None
+    """Return a matcher for SQL's ``%`` and ``_``, which matches each part at its first position.
+
+    One regular expression of all parts would take seconds to compile for a long pattern.
+    """
+    parts = [re.compile(re.escape(p).replace("_", "."), re.S) for p in pattern.split("%")]
+    first, last, length = parts[0], parts[-1], len(pattern.rpartition("%")[2])
+    middle = [part for part in parts[1:-1] if part.pattern]
+
+    def fits(text: str) -> bool:
+        if len(parts) == 1:
+            return first.fullmatch(text) is not None
+        match, end = first.match(text), len(text) - length
+        for part in middle:
+            match = match and part.search(text, match.end(), max(end, 0))
+        return match is not None and match.end() <= end and last.match(text, end) is not None
+
+    return fits
 
 
 def _split(text: str) -> list[_Token]:

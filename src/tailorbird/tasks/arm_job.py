@@ -91,7 +91,8 @@ class TaskFile:
     """The contents of `task.json`: a generative arm's test and its scoring.
 
     Attributes:
-        metrics, labels, endings: See `tasks.test_set.scoring_json`; metrics is None in older runs.
+        metrics, labels, endings: See `tasks.prompt_set.scoring_json`; metrics is None in older
+            runs.
     """
 
     task: TaskName

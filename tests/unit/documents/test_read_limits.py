@@ -128,6 +128,7 @@ def test_pdf_without_text(tmp_path: Path, made: Any) -> None:
         ("p.ipynb", b"{}", "damaged, or not a notebook"),
         ("q.rtf", b"words", "not an RTF"),
         ("r.eml", b"\n\nno header", "not an e-mail"),
+        ("u.eml", b"  \n \n", "the file is empty"),
     ],
 )
 def test_reasons(tmp_path: Path, name: str, data: bytes, why: str) -> None:

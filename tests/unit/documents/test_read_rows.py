@@ -72,6 +72,12 @@ def test_rows_within_a_text_are_told(read: Read) -> None:
     assert notes == []
 
 
+def test_json_without_a_text_column_is_an_outline(read: Read) -> None:
+    """Also if one of its names is empty, which is not that of the text."""
+    (document,), _ = read("a.json", '{"": "hello", "b": {"c": 1}}')
+    assert document.text.split() == ["hello", "b", "c:", "1"]
+
+
 def test_a_row_whose_text_is_empty(read: Read) -> None:
     documents, notes = read("a.csv", "id,title,text\n1,Key?,Mat\n2,Plants? Jo does,\n3,,\n")
     assert [d.text for d in documents] == ["Mat", "title: Plants? Jo does"]
