@@ -147,13 +147,16 @@ def explain_loading(name: str, error: BaseException) -> UserError:
             "if you trust its author: --set model.trust_remote_code=true for a base model, "
             "--trust-remote-code for a run; not possible for embedders and rerankers",
         )
-    if isinstance(error, OSError) and not local:
+    no_name = type(error).__name__ == "HFValidationError"
+    if not local and (isinstance(error, OSError) or no_name):
         offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+        offline = offline and not no_name
         why = "HF_HUB_OFFLINE is set" if offline else words.splitlines()[0][:200]
         return UserError(
             f"model {name!r} is not on this machine and could not be fetched ({why})",
             "check the name and the network (private models: `hf auth login`), give a local "
-            "folder, or use builtin:minilm, which needs no network",
+            "folder (a relative path, also a run's, counts from the working folder), or use "
+            "builtin:minilm, which needs no network",
         )
     first = words.splitlines()[0] if words else type(error).__name__
     kind = "damaged or incomplete" if local else "unusable"

@@ -18,6 +18,7 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.load import hidden_size, load_generative, load_tokenizer, tokenizer_in
+from tailorbird.models.weights import explained
 from tailorbird.rag.rerank import Reranker
 from tailorbird.rag.retriever_training import load_embedder, load_reranker
 
@@ -248,3 +249,14 @@ def test_a_tokenizer_of_another_model_is_told(tiny_encoder: Path, tmp_path: Path
         UserError, match=r"has a vocabulary of 30,522 tokens, but its tokenizer gives token id"
     ):
         Embedder(ModelConfig(name=str(copy)), CPU).embed(["a text"])
+
+
+def test_a_relative_folder_that_is_not_here_is_not_called_damaged() -> None:
+    from huggingface_hub import try_to_load_from_cache
+
+    # A run keeps its base model's relative path, which is none from another working folder.
+    with (
+        pytest.raises(UserError, match=r"(?s)is not on this machine.*the working folder"),
+        explained("my model/bert"),
+    ):
+        try_to_load_from_cache("my model/bert", "config.json")
