@@ -207,6 +207,10 @@ def test_predict_a_file_keeps_its_columns_and_order(
     assert done.stdout == ""
     with (tmp_path / "answers.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == found
+    before = (tmp_path / "new.csv").read_bytes()
+    done = tailor("predict", run, tmp_path / "new.csv", "-o", tmp_path / "new.csv")
+    assert done.returncode == 2 and "is the file to be read" in done.stderr
+    assert (tmp_path / "new.csv").read_bytes() == before
 
 
 def test_a_file_is_predicted_some_rows_at_a_time(

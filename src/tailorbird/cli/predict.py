@@ -12,6 +12,7 @@ from tailorbird.cli import shared_options as options
 from tailorbird.cli.flags_to_config import refuse
 from tailorbird.cli.predictions_csv import write_blocks
 from tailorbird.cli.show_results import say_one
+from tailorbird.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def predict(
         print()
         return
     if file is not None:
+        if output is not None and file.exists() and output.exists() and output.samefile(file):
+            raise UserError(f"{output} is the file to be read", "write the answers to another one")
         rows = flow.predict_file(run, file, column, **how)
         if not json:
             write_blocks(rows.blocks, rows.columns, output, raw=raw)
