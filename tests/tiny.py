@@ -153,3 +153,15 @@ def saved_model(shape: str, place: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tensors_of(model: Any, *, trained: bool) -> dict[str, Any]:
+    """Return every trained (or every other) tensor by its name, quantisation scales too."""
+    tensors: dict[str, Any] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad == trained:
+            tensors[name] = parameter.detach()
+        state = getattr(parameter, "quant_state", None)
+        if state is not None and not trained:
+            tensors[f"{name}.absmax"] = state.absmax
+    return tensors if trained else tensors | dict(model.named_buffers())

@@ -278,16 +278,10 @@ def _bytes_of(model: Any, *, trained: bool) -> dict[str, bytes]:
     """Return the raw bytes of every trained (or every other) tensor, quantisation scales too."""
     import torch
 
-    found: dict[str, Any] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad == trained:
-            found[name] = parameter.detach()
-        state = getattr(parameter, "quant_state", None)
-        if state is not None and not trained:
-            found[f"{name}.absmax"] = state.absmax
-    if not trained:
-        found |= dict(model.named_buffers())
-    return {n: t.contiguous().view(torch.uint8).numpy().tobytes() for n, t in found.items()}
+    return {
+        n: t.contiguous().view(torch.uint8).numpy().tobytes()
+        for n, t in tiny.tensors_of(model, trained=trained).items()
+    }
 
 
 def _merge(seen: Made, model: Any, method: Any, tokenizer: Any, place: Path) -> None:

@@ -222,19 +222,10 @@ def _base_logits(case: Case, config: Config, encoded: Encoded) -> np.ndarray:
 
 def _bytes_of(model: Any, *, trained: bool) -> dict[str, bytes]:
     """Return the raw bytes of every trained (or every other) tensor, quantisation scales too."""
-    found: dict[str, Any] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad == trained:
-            found[name] = parameter.detach()
-        state = getattr(parameter, "quant_state", None)
-        if state is not None and not trained:
-            found[f"{name}.absmax"] = state.absmax
-    if not trained:
-        found |= dict(model.named_buffers())
     # Exact in double: bitsandbytes casts an 8-bit layer's bias to its input's format and back.
     return {
         name: (tensor.double() if tensor.is_floating_point() else tensor).numpy().tobytes()
-        for name, tensor in found.items()
+        for name, tensor in tiny.tensors_of(model, trained=trained).items()
     }
 
 

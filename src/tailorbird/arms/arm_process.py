@@ -132,8 +132,8 @@ def _with_search(job: ArmJob) -> ArmReport:
         config, result = search(first)
         return searched(run_planned(replace(job, config=config)), result, job.folder)
     config, _ = search(replace(first, config=job.config))
-    train = config.train.model_copy(update={"seed": job.config.train.seed})
-    return run_planned(replace(job, config=config.model_copy(update={"train": train})))
+    config = config.replace(train={"seed": job.config.train.seed})
+    return run_planned(replace(job, config=config))
 
 
 if __name__ == "__main__":

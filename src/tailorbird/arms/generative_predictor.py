@@ -90,7 +90,7 @@ class PairMemory:
         """
         assert prompted.embedder is not None
         place = with_place(prompted.embedder, config.rag.embedder, config.model.name)
-        embedder = _embedder(config.model.model_copy(update={"name": place}).model_dump_json())
+        embedder = _embedder(config.model.replace(name=place).model_dump_json())
         vectors, examples = read_examples_of(folder.file(MODEL), embedder)
         return cls(LabelledVectors(vectors, examples, ()), embedder, prompted.k)
 
@@ -197,7 +197,7 @@ class GenerativePredictor(Predictor):
         config = self._answering.config
         section = type(config.generate).model_validate(config.generate.model_dump() | changes)
         other = copy.copy(self)
-        config = config.model_copy(update={"generate": section})
+        config = config.replace(generate=section)
         other._answering = replace(self._answering, config=config)
         return other
 

@@ -127,16 +127,12 @@ def _open_study(job: ArmJob) -> tuple[Config, Study]:
 def _with_code_of(config: Config, saved: Config) -> Config:
     """Return `saved`, with permission to run code as in `config`."""
     trust, metric = config.model.trust_remote_code, config.evaluate.metric
-    model = saved.model.model_copy(update={"trust_remote_code": trust})
-    evaluate = saved.evaluate.model_copy(update={"metric": metric})
-    return saved.model_copy(update={"model": model, "evaluate": evaluate})
+    return saved.replace(model={"trust_remote_code": trust}, evaluate={"metric": metric})
 
 
 def _plan(job: ArmJob) -> dict[str, Any]:
     config = job.config
-    base = config.model_copy(
-        update={"search": type(config.search)(), "output": None}  # trials do not search
-    )
+    base = config.replace(search=type(config.search)(), output=None)  # trials do not search
     defaults = _defaults(job, base)
     space = config.search.space or default_space(config.method.name, defaults)
     get_task(job.split.task).check_space(space)
@@ -145,7 +141,7 @@ def _plan(job: ArmJob) -> dict[str, Any]:
             "a grid needs a search.space of lists", "write one; see docs/hyperparameter_search.md"
         )
     check_space(base, space)
-    options = config.search.model_copy(update={"space": space})
+    options = config.search.replace(space=space)
     return {
         "config": base.model_dump(mode="json"),
         "search": options.model_dump(mode="json"),

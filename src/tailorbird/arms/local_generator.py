@@ -80,8 +80,7 @@ def open_generator(name: str, config: Config) -> LocalGenerator:
             )
         run = open_generative(folder, trust=config.model.trust_remote_code)
         return LocalGenerator(run.name, run.answering, config.ask, run.config.data.system)
-    model = config.model.model_copy(update={"name": name})
-    answering = open_untouched(config.model_copy(update={"model": model}))
+    answering = open_untouched(config.replace(model={"name": name}))
     limit = context_length(answering.model) or _UNLIMITED_CONTEXT
     answering = replace(answering, limit=limit, config=config)
     return LocalGenerator(name, answering, config.ask)

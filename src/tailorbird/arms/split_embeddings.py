@@ -108,7 +108,7 @@ def saved_embedder(config: Config, name: str, few: bool = False) -> Embedder:
     For `few`, see `open_embedder`.
     """
     place = with_place(name, config.rag.embedder, config.model.name)
-    return open_embedder(config.model.model_copy(update={"name": place}), few)
+    return open_embedder(config.model.replace(name=place), few)
 
 
 def vector_width(embedder: Embedder, pairs: bool) -> int:

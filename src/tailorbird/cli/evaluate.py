@@ -65,13 +65,7 @@ def evaluate(
         refuse({"run": run, "data": data} | rows, "a knowledge base", "leave that out")
         if queries is None:
             raise UserError("--store needs questions", "add --queries FILE")
-        from tailorbird.flows.evaluate_retrieval import Files, judge
-        from tailorbird.report.retrieval_page import print_judged
-
-        files = Files(queries, qrels, qrels_train)
-        config = make_config(None, settings, {"output": output})
-        scores = judge(store, files, config, command=command_line())
-        show_report(scores, json, Path(output) if output else None, print_judged)
+        _evaluate_retrieval(store, (queries, qrels, qrels_train), output, settings, json)
         return
     judgements = {"queries": queries, "qrels": qrels, "qrels_train": qrels_train}
     refuse(judgements, "a run", "add --store KB")
@@ -88,3 +82,18 @@ def evaluate(
     report = flow(run, data, columns, output, command_line(), trust=trust_remote_code)
     place = Path(output) if output else (run if data is None else None)
     show_report(report, json, place, print_report)
+
+
+def _evaluate_retrieval(
+    store: Path,
+    files: tuple[Path, Path | None, Path | None],
+    output: str | None,
+    settings: list[str] | None,
+    json: bool,
+) -> None:
+    from tailorbird.flows.evaluate_retrieval import Files, judge
+    from tailorbird.report.retrieval_page import print_judged
+
+    config = make_config(None, settings, {"output": output})
+    report = judge(store, Files(*files), config, command=command_line())
+    show_report(report, json, Path(output) if output else None, print_judged)

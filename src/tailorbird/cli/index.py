@@ -73,9 +73,7 @@ def index(
     with KnowledgeFolder(Path(store), start, repairing=repair, store=place) as kb:
         result = _change(kb, repair, rollback, embedder, remove)
         if paths:
-            # The command's settings override those of the knowledge base.
-            changes = {name: getattr(own, name) for name in own.model_fields_set}
-            settled = kb.settings.model_copy(update=changes)
+            settled = own.override(kb.settings)
             result["indexed"] = flow.index(kb, paths, settled, sync, whole.compare.ray).to_json()
         result |= _look(kb, list_, stats, verify)
         if move_to:

@@ -48,7 +48,7 @@ def predict(
         bool,
         typer.Option("--raw", help="CSV for programs: no ' before cells that begin with = + - @."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Predict labels or numbers, or stream written answers.

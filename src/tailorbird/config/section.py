@@ -29,3 +29,13 @@ class Section(BaseModel):
             if isinstance(inner, Section) and isinstance(value, dict):
                 values[name] = inner.replace(**value)
         return self.model_copy(update=values)
+
+    def override(self, base: Self) -> Self:
+        """Return `base` with the values that were set here, not the defaults.
+
+        Example:
+            >>> from tailorbird.config import Config
+            >>> Config(output="a").override(Config(output="b", train={"seed": 2})).output
+            'a'
+        """
+        return base.replace(**{name: getattr(self, name) for name in self.model_fields_set})

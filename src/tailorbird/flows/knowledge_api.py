@@ -157,9 +157,7 @@ class KnowledgeBase:
         return maintenance.listed(self.store)
 
     def _settings(self) -> Any:
-        own = self.config.index
-        update = {name: getattr(own, name) for name in own.model_fields_set}
-        return self.store.settings.model_copy(update=update)
+        return self.config.index.override(self.store.settings)
 
     def _opened(self) -> "Conversation":
         if self._conversation is None:

@@ -166,6 +166,11 @@ def share_of(part: int | None, whole: int | None) -> str:
     return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
 
 
+def capital(words: str) -> str:
+    """Write words as the beginning of a sentence; the other letters stay as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def plural(number: int, noun: str, nouns: str = "") -> str:
     """Write a count with its noun: ``1 example``, ``1,200 examples``."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

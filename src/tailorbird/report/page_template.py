@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 WRITERS: dict[str, Callable[..., str]] = {write.__name__: write for write in (
     display.percent, display.decimal, display.duration, display.milliseconds, display.size,
-    display.count, display.rate, display.p_value, display.plural, display.share_of,
+    display.count, display.rate, display.p_value, display.plural, display.share_of, display.capital,
     display.metric, display.metric_range, display.difference, display.points,
 )}  # fmt: skip
 """Formatters of values on pages, by the name of the template filter."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tailorbird.metrics import display
 from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.metric_facts import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.verdict import FLOORS
@@ -172,7 +173,7 @@ def headline(report: Report) -> str:
 def reason_below(heading: str, words: str) -> str:
     """Return the verdict's reason without the words of the heading above it."""
     rest = words.removeprefix(f"{heading}: ")
-    return rest[:1].upper() + rest[1:] if rest != words and rest[:1].islower() else rest
+    return rest if rest == words else display.capital(rest)
 
 
 def against_best(report: Report) -> list[Against]:

@@ -127,8 +127,8 @@ class ModelRegistry:
             return [store.search(question) for question in questions]
 
         # A batch is one question, which may take as long as a request.
-        single = {"batch_tokens": 1, "stall_seconds": self.limits.deadline_seconds}
-        limits, many = self.limits.model_copy(update=single), 1
+        seconds, many = self.limits.deadline_seconds, 1
+        limits = self.limits.replace(batch_tokens=1, stall_seconds=seconds)
         entry = Entry(name, store)
         if store.writer is not None:
             # Answers to this many questions are generated in one batch.
@@ -195,7 +195,7 @@ class ModelRegistry:
 
         kind = choose(self.config.model.device, self.config.model.precision).kind
         tokens = self.limits.batch_tokens or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
-        limits = self.limits.model_copy(update={"batch_tokens": tokens})
+        limits = self.limits.replace(batch_tokens=tokens)
         workers = choose_threads().count if parallel and kind == "cpu" else 1
         return BatchQueue(name, compute, limits, self.counters, workers, own_threads=workers > 1)
 

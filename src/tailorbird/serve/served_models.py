@@ -189,7 +189,7 @@ def open_model(name: str, config: Config, weights: SharedWeights) -> WritingMode
     from tailorbird.models.embed import Embedder
 
     if (Path(resolve(name)).expanduser() / "modules.json").is_file():
-        model = config.model.model_copy(update={"name": name})
+        model = config.model.replace(name=name)
         embedder = Embedder(model, choose(model.device, model.precision))
         weights.share(embedder)
         return vector_model(embedder, name)

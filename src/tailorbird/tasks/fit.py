@@ -196,8 +196,7 @@ def _with_saved_rate(job: ArmJob) -> ArmJob:
 
 
 def _with_rate(job: ArmJob, rate: float) -> ArmJob:
-    train = job.config.train.model_copy(update={"learning_rate": rate})
-    return replace(job, config=job.config.model_copy(update={"train": train}))
+    return replace(job, config=job.config.replace(train={"learning_rate": rate}))
 
 
 def _collapse(curve: Sequence[CurvePoint]) -> str:

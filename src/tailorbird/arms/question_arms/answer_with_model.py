@@ -83,7 +83,7 @@ class _Asker:
 
         config = self.job.config.ask
         longest = {"answer_tokens": self.job.config.questions.answer_tokens}
-        endpoint = Endpoint(config.endpoint or "", config.model_copy(update=longest))
+        endpoint = Endpoint(config.endpoint or "", config.replace(**longest))
         for item, count in zip(items, self.counts_of(items), strict=True):
             messages = self.example(item, count).messages
             text = "".join(endpoint.stream(messages)).strip()
